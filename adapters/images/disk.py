@@ -1,0 +1,78 @@
+"""Directories and files of the data root: modes that no umask changes (S39), and the order that makes a write durable (S26).
+
+A file becomes visible by a rename, after its bytes are on disk; the rename is durable when its directory is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+from contextlib import suppress
+
+DIRECTORY_MODE = 0o710
+FILE_MODE = 0o600
+
+_syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+_syncfs.argtypes = [ctypes.c_int]
+_syncfs.restype = ctypes.c_int
+
+
+def make_directory(name: str | bytes, mode: int = DIRECTORY_MODE, directory: int | None = None) -> int:
+    """Makes the directory unless it exists, gives it exactly ``mode``, and returns a descriptor of it.
+
+    Raises `OSError` (ENOTDIR, ELOOP) where the name is a file or a link.
+    """
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=directory)
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.fchmod(descriptor, mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def new_file(directory: int, name: str, mode: int = FILE_MODE) -> int:
+    """Creates the file, which must not exist, with exactly ``mode``; returns a descriptor for reading and writing."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, 0o600, dir_fd=directory)
+    try:
+        os.fchmod(descriptor, mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Writes every byte, however many calls it takes."""
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
+
+
+def replace_file(directory: int, name: str, data: bytes, mode: int = FILE_MODE) -> None:
+    """Puts ``data`` under ``name`` so that a reader, or a crash, sees the old file or the new one and never a mixture."""
+    temporary = f".{name}.{secrets.token_hex(8)}"
+    descriptor = new_file(directory, temporary, mode)
+    try:
+        try:
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=directory)
+        raise
+    os.fsync(directory)
+
+
+def syncfs(descriptor: int) -> None:
+    """Makes everything on the descriptor's file system durable: one call for a whole layer instead of one for each file."""
+    if _syncfs(descriptor) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,58 @@
+"""The envelope of an event: what the log adds to the fact itself, and how a batch of facts is handed to the log.
+
+An event knows its stream (`Event.stream`). The log gives it a position, a version in its stream and a hash; the job that
+appends it gives time, job, causation and actor.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A past-tense fact. Subclasses are named after what happened and never change their meaning.
+
+    ``schema`` is the version of the type's shape; a new shape is a new number, and an upcaster reads the old one.
+    """
+
+    schema: ClassVar[int] = 1
+
+    @property
+    def stream(self) -> str:
+        """The event stream this fact belongs to, such as ``container-<id>``."""
+        raise AssertionError(f"{type(self).__name__} names no stream")
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    """Who appended an event, when, and because of what."""
+
+    time_ns: int
+    job: str = ""
+    actor: str = ""
+    causation: int | None = None
+
+
+class StoredEvent(msgspec.Struct, frozen=True):
+    """An event as the log holds it."""
+
+    position: int
+    stream: str
+    version: int
+    event: Event
+    metadata: Metadata
+    hash: bytes
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Events that are appended together or not at all.
+
+    ``secrets`` maps references to the bytes that must not stand in an event; they are stored in the same transaction, in
+    a table whose rows can be erased. ``expected`` maps a stream to the version it must have before the append.
+    """
+
+    events: tuple[Event, ...]
+    metadata: Metadata
+    secrets: dict[str, bytes] = {}
+    expected: dict[str, int] = {}

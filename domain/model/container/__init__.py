@@ -1,0 +1,1 @@
+"""The container: a root filesystem, settings, and at most one running set of processes."""

@@ -1,0 +1,64 @@
+"""What can be asked of a container. ``container`` is what the caller calls it: an id, a name, or a unique prefix of an id."""
+
+from __future__ import annotations
+
+import msgspec
+
+from docket.domain.model.container.spec import ContainerSpec
+
+
+class CreateContainer(msgspec.Struct, frozen=True):
+    """Make a container. ``container`` is its new id; without a ``name`` one is generated from ``name_seed``."""
+
+    container: str
+    name: str
+    name_seed: int
+    image_id: str
+    layers: tuple[str, ...]
+    spec: ContainerSpec
+
+
+class StartContainer(msgspec.Struct, frozen=True):
+    container: str
+
+
+class KillContainer(msgspec.Struct, frozen=True):
+    container: str
+    signal: int
+
+
+class StopContainer(msgspec.Struct, frozen=True):
+    """``signal`` and ``timeout_seconds`` override the container's own; a timeout of -1 waits for ever."""
+
+    container: str
+    signal: int
+    timeout_seconds: int
+
+
+class PauseContainer(msgspec.Struct, frozen=True):
+    container: str
+
+
+class UnpauseContainer(msgspec.Struct, frozen=True):
+    container: str
+
+
+class RenameContainer(msgspec.Struct, frozen=True):
+    container: str
+    name: str
+
+
+class RemoveContainer(msgspec.Struct, frozen=True):
+    container: str
+
+
+ContainerCommand = (
+    CreateContainer
+    | StartContainer
+    | KillContainer
+    | StopContainer
+    | PauseContainer
+    | UnpauseContainer
+    | RenameContainer
+    | RemoveContainer
+)

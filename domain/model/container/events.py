@@ -1,0 +1,170 @@
+"""What can happen to a container. An intent is a participle in -ing and comes before the first effect."""
+
+from __future__ import annotations
+
+from docket.domain.log import Event
+from docket.domain.model.container.spec import ContainerSpec
+
+
+class ContainerEvent(Event, frozen=True):
+    """An event of the stream ``container-<id>``."""
+
+    container: str
+
+    @property
+    def stream(self) -> str:
+        return f"container-{self.container}"
+
+
+class ContainerCreated(ContainerEvent, frozen=True):
+    name: str
+    image_id: str
+    layers: tuple[str, ...]
+    """The diff ids of the image's layers, lowest first."""
+    spec: ContainerSpec
+
+
+class ContainerRenamed(ContainerEvent, frozen=True):
+    name: str
+    old_name: str
+
+
+class ContainerStarting(ContainerEvent, frozen=True):
+    """Intent: the container's plan is about to be performed for the ``run``-th time."""
+
+    run: int
+
+
+class ContainerStarted(ContainerEvent, frozen=True, omit_defaults=True):
+    """The first process runs. ``boot_id`` and ``start_time`` (clock ticks after boot) say which process ``pid`` was (S15)."""
+
+    run: int
+    pid: int
+    start_time: int
+    boot_id: str
+    cgroup: str = ""
+    capabilities: int = 0
+    """The bounding set that was in force, as a mask (S58)."""
+    no_new_privileges: bool = False
+    seccomp: str = ""
+    """The digest of the filter that was loaded; empty when unconfined."""
+    privileged: bool = False
+
+
+class ContainerStartFailed(ContainerEvent, frozen=True, omit_defaults=True):
+    """The plan failed at ``operation`` and was undone."""
+
+    run: int
+    operation: str
+    message: str
+    syscall: str = ""
+    errno: int = 0
+    exit_code: int = 128
+
+
+class ContainerKilling(ContainerEvent, frozen=True):
+    """Intent: ``signal`` is about to be sent."""
+
+    signal: int
+
+
+class ContainerKilled(ContainerEvent, frozen=True):
+    """``signal`` was sent; the process may well live on."""
+
+    signal: int
+
+
+class ContainerKillFailed(ContainerEvent, frozen=True):
+    signal: int
+    message: str
+
+
+class ContainerStopping(ContainerEvent, frozen=True):
+    """Intent: ``signal`` now, SIGKILL after ``timeout_seconds`` (-1: never)."""
+
+    signal: int
+    timeout_seconds: int
+
+
+class ContainerStopped(ContainerEvent, frozen=True):
+    """A stop that was asked for has come to its end; `ContainerExited` tells how."""
+
+
+class ContainerStopFailed(ContainerEvent, frozen=True):
+    message: str
+
+
+class ContainerRestarted(ContainerEvent, frozen=True):
+    """A restart that was asked for is complete."""
+
+
+class ContainerPausing(ContainerEvent, frozen=True):
+    pass
+
+
+class ContainerPaused(ContainerEvent, frozen=True):
+    pass
+
+
+class ContainerPauseFailed(ContainerEvent, frozen=True):
+    message: str
+
+
+class ContainerUnpausing(ContainerEvent, frozen=True):
+    pass
+
+
+class ContainerUnpaused(ContainerEvent, frozen=True):
+    pass
+
+
+class ContainerUnpauseFailed(ContainerEvent, frozen=True):
+    message: str
+
+
+class ContainerExited(ContainerEvent, frozen=True, omit_defaults=True):
+    """The first process ended: ``exit_code`` is its status, or 128 + the signal that killed it."""
+
+    run: int
+    exit_code: int
+    oom_killed: bool = False
+    reason: str = ""
+    """Why the end is known otherwise than by waiting for the process: a reboot, a lost shim."""
+
+
+class ContainerRemoving(ContainerEvent, frozen=True):
+    """Intent: everything the container has is about to be deleted."""
+
+
+class ContainerRemoved(ContainerEvent, frozen=True):
+    pass
+
+
+class ContainerRemoveFailed(ContainerEvent, frozen=True):
+    message: str
+
+
+EVENTS: tuple[type[ContainerEvent], ...] = (
+    ContainerCreated,
+    ContainerRenamed,
+    ContainerStarting,
+    ContainerStarted,
+    ContainerStartFailed,
+    ContainerKilling,
+    ContainerKilled,
+    ContainerKillFailed,
+    ContainerStopping,
+    ContainerStopped,
+    ContainerStopFailed,
+    ContainerRestarted,
+    ContainerPausing,
+    ContainerPaused,
+    ContainerPauseFailed,
+    ContainerUnpausing,
+    ContainerUnpaused,
+    ContainerUnpauseFailed,
+    ContainerExited,
+    ContainerRemoving,
+    ContainerRemoved,
+    ContainerRemoveFailed,
+)

@@ -1,0 +1,1 @@
+"""The exec instance: one more process in a running container."""

@@ -1,0 +1,29 @@
+"""What can be asked of an image. References are normalised (``docker.io/library/busybox:latest``)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from docket.domain.model.image.events import ImageImported
+
+
+class AddImage(msgspec.Struct, frozen=True):
+    """The image described by ``imported`` is complete on disk; tag it with ``reference`` unless that is empty."""
+
+    imported: ImageImported
+    reference: str = ""
+
+
+class TagImage(msgspec.Struct, frozen=True):
+    image: str
+    reference: str
+
+
+class RemoveImage(msgspec.Struct, frozen=True):
+    """``rmi``: untag a reference, and remove the image when nothing names it any more."""
+
+    image: str
+    force: bool = False
+
+
+ImageCommand = AddImage | TagImage | RemoveImage

@@ -1,0 +1,105 @@
+"""What becomes of a command on an image."""
+
+from __future__ import annotations
+
+from docket.domain.errors import Conflict, NotFound, Rejection
+from docket.domain.model import texts
+from docket.domain.model.image import commands, events
+from docket.domain.model.image.state import Image, ImageStatus
+from docket.domain.model.state import EngineState
+from docket.domain.oci.reference import InvalidReference, parse_reference
+
+Decision = list[events.ImageEvent] | Rejection
+
+_SHORT_ID = 12
+
+
+def find_image(state: EngineState, name: str) -> Image | NotFound:
+    """The image that an id, a unique prefix of an id, or a reference means."""
+    image = _by_id(state, name) or _by_reference(state, name)
+    if image is None or image.status is not ImageStatus.PRESENT:
+        return texts.no_such_image(name)
+    return image
+
+
+def _by_reference(state: EngineState, name: str) -> Image | None:
+    try:
+        reference = str(parse_reference(name))
+    except InvalidReference:
+        return None
+    found = state.references.get(reference)
+    return state.images[found] if found is not None else None
+
+
+def _by_id(state: EngineState, name: str) -> Image | None:
+    digits = name.removeprefix("sha256:")
+    if not digits or not set("0123456789abcdef").issuperset(digits):
+        return None
+    full = state.images.get(f"sha256:{digits}")
+    if full is not None:
+        return full
+    matches = [image for key, image in state.images.items() if key.startswith(f"sha256:{digits}")]
+    return matches[0] if len(matches) == 1 else None
+
+
+def add(state: EngineState, command: commands.AddImage) -> Decision:
+    image = command.imported.image
+    known = state.images.get(image)
+    decided: list[events.ImageEvent] = []
+    if known is None or known.status is ImageStatus.REMOVING:
+        decided.append(command.imported)
+    if command.reference:
+        decided += _tag(state, image, command.reference)
+    return decided
+
+
+def tag(state: EngineState, command: commands.TagImage) -> Decision:
+    image = find_image(state, command.image)
+    if isinstance(image, Rejection):
+        return image
+    return _tag(state, image.id, command.reference)
+
+
+def _tag(state: EngineState, image: str, reference: str) -> list[events.ImageEvent]:
+    holder = state.references.get(reference)
+    if holder == image:
+        return []
+    moved: list[events.ImageEvent] = [events.ImageUntagged(holder, reference)] if holder is not None else []
+    return [*moved, events.ImageTagged(image, reference)]
+
+
+def remove(state: EngineState, command: commands.RemoveImage) -> Decision:
+    image = find_image(state, command.image)
+    if isinstance(image, Rejection):
+        return image
+    by_id = _by_id(state, command.image) is image
+    if by_id and len(image.references) > 1 and not command.force:
+        return Conflict(
+            f"conflict: unable to delete {_short(image.id)} (must be forced) - image is referenced in multiple repositories"
+        )
+    untagged = image.references if by_id else [str(parse_reference(command.image))]
+    decided: list[events.ImageEvent] = [events.ImageUntagged(image.id, reference) for reference in untagged]
+    if len(untagged) < len(image.references):
+        return decided
+    used = _users(state, image, by_id or command.force)
+    if used is not None:
+        return used if by_id or not command.force else decided
+    return [*decided, events.ImageRemoving(image.id)]
+
+
+def _users(state: EngineState, image: Image, by_id: bool) -> Conflict | None:
+    """Why an image whose last name goes cannot be removed; a running container's image never can."""
+    for container in state.containers.values():
+        if container.image_id != image.id:
+            continue
+        what = "unable to remove repository reference" if not by_id else f"unable to delete {_short(image.id)}"
+        if container.alive:
+            return Conflict(
+                f"conflict: {what} (cannot be forced) - image is being used by running container {_short(container.id)}"
+            )
+        return Conflict(f"conflict: {what} (must be forced) - image is being used by stopped container {_short(container.id)}")
+    return None
+
+
+def _short(identifier: str) -> str:
+    return identifier.removeprefix("sha256:")[:_SHORT_ID]

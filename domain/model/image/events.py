@@ -1,0 +1,68 @@
+"""What can happen to an image."""
+
+from __future__ import annotations
+
+import msgspec
+
+from docket.domain.log import Event
+
+
+class ImageDefaults(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an image config says about the containers made from it."""
+
+    entrypoint: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    environment: tuple[str, ...] = ()
+    working_directory: str = ""
+    user: str = ""
+    labels: dict[str, str] = {}
+    exposed_ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    stop_signal: str = ""
+
+
+class ImageEvent(Event, frozen=True):
+    """An event of the stream ``image-<id>``."""
+
+    image: str
+
+    @property
+    def stream(self) -> str:
+        return f"image-{self.image.removeprefix('sha256:')}"
+
+
+class ImageImported(ImageEvent, frozen=True, omit_defaults=True):
+    """The image is whole in the content store and its layers are unpacked. ``image`` is the digest of its config."""
+
+    manifest: str
+    layers: tuple[str, ...]
+    """Diff ids, lowest first."""
+    size: int
+    defaults: ImageDefaults
+    architecture: str = ""
+    operating_system: str = "linux"
+    created: str = ""
+    author: str = ""
+    comment: str = ""
+    source: str = ""
+
+
+class ImageTagged(ImageEvent, frozen=True):
+    """``reference`` means this image from now on, and no other."""
+
+    reference: str
+
+
+class ImageUntagged(ImageEvent, frozen=True):
+    reference: str
+
+
+class ImageRemoving(ImageEvent, frozen=True):
+    """Intent: the image's blobs and layers, as far as nothing else needs them, are about to be deleted."""
+
+
+class ImageRemoved(ImageEvent, frozen=True):
+    pass
+
+
+EVENTS: tuple[type[ImageEvent], ...] = (ImageImported, ImageTagged, ImageUntagged, ImageRemoving, ImageRemoved)

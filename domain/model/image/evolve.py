@@ -1,0 +1,56 @@
+"""How events change an image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from docket.domain.model.image import events
+from docket.domain.model.image.state import TRANSITIONS, Image
+
+if TYPE_CHECKING:
+    from docket.domain.model.state import EngineState
+
+
+def evolve(state: EngineState, event: events.ImageEvent, time_ns: int) -> None:
+    """Fold one image event into the state."""
+    if isinstance(event, events.ImageImported):
+        _imported(state, event, time_ns)
+        return
+    image = state.images.get(event.image)
+    if image is None:
+        return
+    image.status = TRANSITIONS[image.status].get(type(event), image.status)
+    if isinstance(event, events.ImageTagged):
+        image.references.append(event.reference)
+        image.tagged_ns = time_ns
+        state.references[event.reference] = image.id
+    elif isinstance(event, events.ImageUntagged):
+        _untag(state, image, event.reference)
+    elif isinstance(event, events.ImageRemoved):
+        for reference in list(image.references):
+            _untag(state, image, reference)
+        del state.images[image.id]
+
+
+def _imported(state: EngineState, event: events.ImageImported, time_ns: int) -> None:
+    state.images[event.image] = Image(
+        event.image,
+        event.manifest,
+        event.layers,
+        event.size,
+        event.defaults,
+        time_ns,
+        event.architecture,
+        event.operating_system,
+        event.created,
+        event.author,
+        event.comment,
+        event.source,
+    )
+
+
+def _untag(state: EngineState, image: Image, reference: str) -> None:
+    if reference in image.references:
+        image.references.remove(reference)
+    if state.references.get(reference) == image.id:
+        del state.references[reference]

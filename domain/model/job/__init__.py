@@ -1,0 +1,1 @@
+"""The job: one request, from its acceptance to its outcome."""

@@ -1,0 +1,73 @@
+"""Everything the engine knows: one fold of the whole log.
+
+`evolve` is total (it accepts every event that any version wrote) and works in place; outside of it the state is read only. It
+is used alike by live operation, recovery, time travel and tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from docket.domain.log import Event
+from docket.domain.model.container import events as container_events
+from docket.domain.model.container import evolve as container
+from docket.domain.model.container.state import Container
+from docket.domain.model.exec import events as exec_events
+from docket.domain.model.exec import evolve as exec_
+from docket.domain.model.exec.state import Exec
+from docket.domain.model.image import events as image_events
+from docket.domain.model.image import evolve as image
+from docket.domain.model.image.state import Image
+from docket.domain.model.job import events as job_events
+from docket.domain.model.job import evolve as job
+from docket.domain.model.job.state import OpenJob
+
+
+class EngineState(msgspec.Struct):
+    """The folded log."""
+
+    position: int = 0
+    """The position of the last event that was folded."""
+    time_ns: int = 0
+    containers: dict[str, Container] = {}
+    names: dict[str, str] = {}
+    """Container ids by name."""
+    execs: dict[str, Exec] = {}
+    images: dict[str, Image] = {}
+    references: dict[str, str] = {}
+    """Image ids by normalised reference."""
+    jobs: dict[str, OpenJob] = {}
+
+
+EVENT_TYPES: tuple[type[Event], ...] = (
+    *container_events.EVENTS,
+    *exec_events.EVENTS,
+    *image_events.EVENTS,
+    *job_events.EVENTS,
+)
+"""Every event type that there is."""
+
+_EVOLVERS: dict[type[Event], Callable[[EngineState, Any, int], None]] = {
+    **dict.fromkeys(container_events.EVENTS, container.evolve),
+    **dict.fromkeys(exec_events.EVENTS, exec_.evolve),
+    **dict.fromkeys(image_events.EVENTS, image.evolve),
+    **dict.fromkeys(job_events.EVENTS, job.evolve),
+}
+
+
+def evolve(state: EngineState, event: Event, time_ns: int, position: int) -> None:
+    """Fold one event, which stands at ``position`` of the log and was appended at ``time_ns``."""
+    state.position = position
+    state.time_ns = time_ns
+    _EVOLVERS[type(event)](state, event, time_ns)
+
+
+def fold(events: Iterable[tuple[Event, int, int]], state: EngineState | None = None) -> EngineState:
+    """Fold ``(event, time_ns, position)`` triples, onto ``state`` when one is given."""
+    state = EngineState() if state is None else state
+    for event, time_ns, position in events:
+        evolve(state, event, time_ns, position)
+    return state

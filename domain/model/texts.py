@@ -1,0 +1,94 @@
+"""The sentences that Docker clients match on, exactly as Docker's engine says them.
+
+``docker run`` derives its exit code from the text of a failed start, scripts grep for "No such container": here, and only
+here, the wording is Docker's. Everything else that docket says is its own.
+"""
+
+from __future__ import annotations
+
+from docket.domain.errors import Conflict, NotFound
+
+
+def no_such_container(reference: str) -> NotFound:
+    return NotFound(f"No such container: {reference}")
+
+
+def no_such_image(reference: str) -> NotFound:
+    return NotFound(f"No such image: {reference}")
+
+
+def no_such_exec(exec_id: str) -> NotFound:
+    return NotFound(f"No such exec instance: {exec_id}")
+
+
+def ambiguous_container(prefix: str) -> NotFound:
+    return NotFound(f"Multiple IDs found with provided prefix: {prefix}")
+
+
+def name_in_use(name: str, holder: str) -> Conflict:
+    return Conflict(
+        f'Conflict. The container name "/{name}" is already in use by container "{holder}". '
+        "You have to remove (or rename) that container to be able to reuse that name."
+    )
+
+
+def not_running(container: str) -> Conflict:
+    return Conflict(f"container {container} is not running")
+
+
+def cannot_kill_stopped(reference: str, container: str) -> Conflict:
+    return Conflict(f"cannot kill container: {reference}: container {container} is not running")
+
+
+def paused(container: str) -> Conflict:
+    return Conflict(f"Container {container} is paused, unpause the container before exec")
+
+
+def cannot_start_paused() -> Conflict:
+    return Conflict("cannot start a paused container, try unpause instead")
+
+
+def already_paused(container: str) -> Conflict:
+    return Conflict(f"Container {container} is already paused")
+
+
+def not_paused(container: str) -> Conflict:
+    return Conflict(f"Container {container} is not paused")
+
+
+def cannot_remove_running(name: str, container: str) -> Conflict:
+    return Conflict(
+        f'cannot remove container "/{name}": container is running: stop the container before removing or force remove'
+    )
+
+
+def cannot_remove_paused(name: str, container: str) -> Conflict:
+    return Conflict(f'cannot remove container "/{name}": container is paused and must be unpaused first')
+
+
+def removal_in_progress(container: str) -> Conflict:
+    return Conflict(f"removal of container {container} is already in progress")
+
+
+def start_failed(message: str) -> str:
+    """The frame around a failed start; the exit code 126 or 127 is read from what stands inside it."""
+    return (
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+        f"unable to start container process: {message}"
+    )
+
+
+def executable_not_found(name: str) -> str:
+    return f'exec: "{name}": executable file not found in $PATH: unknown'
+
+
+def no_such_executable(path: str) -> str:
+    return f'exec: "{path}": stat {path}: no such file or directory: unknown'
+
+
+def executable_denied(path: str) -> str:
+    return f'exec: "{path}": permission denied: unknown'
+
+
+def is_a_directory(path: str) -> str:
+    return f'exec: "{path}": is a directory: unknown'

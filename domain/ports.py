@@ -1,0 +1,299 @@
+"""The roles that the domain needs filled, and the values that cross them.
+
+Adapters implement these protocols; only the composition root in ``cli/bootstrap.py`` chooses them. A port raises `PortError`
+and its subclasses (the store: `StoreError`), never an exception of the library behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from docket.domain.errors import KernelError
+from docket.domain.log import Batch, Event, StoredEvent
+from docket.domain.plan.operations import Operation, OperationResult, Plan
+
+# The log.
+
+
+class Ticket(Protocol):
+    """The promise that a submitted batch becomes durable."""
+
+    async def durable(self) -> list[StoredEvent]:
+        """Wait until the batch is on disk. Raises `StoreFailed` or `VersionConflict`; then nothing of it was kept."""
+        ...
+
+
+class EventStore(Protocol):
+    """The event log: ordered, durable, never changed.
+
+    Batches become durable in the order of their submission. A reader sees durable events only.
+    """
+
+    def submit(self, batch: Batch) -> Ticket: ...
+
+    async def append(self, batch: Batch) -> list[StoredEvent]: ...
+
+    def head(self) -> int:
+        """The position of the newest durable event; 0 in an empty log."""
+        ...
+
+    def read(
+        self,
+        after: int = 0,
+        upto: int | None = None,
+        *,
+        stream: str | None = None,
+        types: Sequence[str] | None = None,
+        job: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[StoredEvent]: ...
+
+    def read_for_fold(self, after: int = 0, upto: int | None = None) -> Iterator[tuple[Event, int, int]]:
+        """``(event, time_ns, position)`` in order: what folding needs and nothing more."""
+        ...
+
+    def secret(self, reference: str) -> bytes | None:
+        """The bytes behind a reference; None when they were forgotten."""
+        ...
+
+    def forget(self, reference: str) -> bool: ...
+
+    def save_snapshot(self, position: int, data: bytes) -> None: ...
+
+    def load_snapshot(self) -> tuple[int, bytes] | None: ...
+
+    def save_recording(self, job: str, data: bytes) -> None:
+        """Keep a job's kernel recording; durable some time later, with the next commit."""
+        ...
+
+    def recording(self, job: str) -> bytes | None: ...
+
+
+# The kernel.
+
+
+class HostFacts(msgspec.Struct, frozen=True):
+    """What the host is, read once when the engine starts."""
+
+    boot_id: str
+    kernel_release: str
+    architecture: str
+    hostname: str
+    operating_system: str
+    cpus: int
+    memory_bytes: int
+    cgroup_root: str
+    """The mount point of the cgroup2 hierarchy."""
+    controllers: tuple[str, ...]
+    """The controllers that the cgroup2 hierarchy can give to a child."""
+    capabilities: int
+    """The engine's own bounding set as a mask: no container can get more."""
+    seccomp: bool
+    apparmor: bool
+    possible_cpus: int = 1
+    swap_bytes: int = 0
+    cgroup_v1_controllers: tuple[str, ...] = ()
+    """Controllers that the host has bound to version 1, and that cgroup2 therefore lacks."""
+
+
+class ProcessIdentity(msgspec.Struct, frozen=True):
+    """Which process it was: a pid alone may be somebody else's by now (S15)."""
+
+    pid: int
+    start_time: int
+    """Field 22 of /proc/pid/stat: clock ticks after boot."""
+    boot_id: str
+
+
+class LogSettings(msgspec.Struct, frozen=True):
+    """Where a container's output is kept: ``path``, then ``path.1`` … up to ``files`` files of at most ``max_bytes``."""
+
+    path: str
+    max_bytes: int = 10_000_000
+    files: int = 3
+
+
+class Endpoint(Protocol):
+    """One end of a client's byte stream that can be handed to the process's shim; closing it is the shim's from then on."""
+
+    def fileno(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """A client attached to the streams of a process."""
+
+    endpoint: Endpoint
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    multiplexed: bool = True
+    """Frame the output with Docker's 8-byte headers; never with a terminal."""
+    detach_keys: bytes = b""
+    early: bytes = b""
+    """Bytes of stdin that came before the stream was handed over."""
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """Everything that makes one process: a container's init, or an exec in it."""
+
+    key: str
+    """The container's or exec's id: what the kernel port knows the process by."""
+    plan: Plan
+    directory: str
+    """The shim's own directory under the exec root, made by the port and removed by `Kernel.release`."""
+    exit_file: str
+    """Where the exit status is kept until `Kernel.release`: it survives the engine."""
+    environment: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    """Replaces the arguments of the plan's `Execve` when it has none."""
+    terminal: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    log: LogSettings | None = None
+    attachments: tuple[Attachment, ...] = ()
+    cgroup: str = ""
+    """The cgroup that the process's out-of-memory kills are read from."""
+
+
+class Launched(msgspec.Struct, frozen=True):
+    identity: ProcessIdentity
+    results: tuple[OperationResult, ...]
+
+
+class LaunchFailed(KernelError):
+    """A plan failed at an operation; everything before it was undone. ``results`` ends with the failed one."""
+
+    def __init__(self, error: KernelError, results: tuple[OperationResult, ...]) -> None:
+        super().__init__(error.operation, error.syscall, error.errno, error.path, error.reason)
+        self.results = results
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """How a process ended. ``code`` is the exit status, or 128 + the signal that killed it."""
+
+    code: int
+    oom_killed: bool = False
+    time_ns: int = 0
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What recovery found of a process: it runs (``identity``), or it ended (``exit``), or neither is known."""
+
+    identity: ProcessIdentity | None = None
+    exit: Exit | None = None
+
+
+class ProcessRow(msgspec.Struct, frozen=True):
+    """One process of a container, as ``top`` shows it."""
+
+    pid: int
+    parent: int
+    uid: int
+    command: str
+    start_time_ns: int
+    cpu_ns: int
+    terminal: str
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """One sample of a cgroup; what no controller measures is None."""
+
+    time_ns: int
+    cpu_ns: int | None = None
+    cpu_user_ns: int | None = None
+    cpu_system_ns: int | None = None
+    system_cpu_ns: int = 0
+    memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    memory: dict[str, int] = {}
+    pids: int | None = None
+    pids_limit: int | None = None
+    io: tuple[tuple[int, int, str, int], ...] = ()
+    """``(major, minor, op, bytes)``."""
+    networks: dict[str, dict[str, int]] = {}
+
+
+class Kernel(Protocol):
+    """Linux, as far as the engine uses it. Processes are known by the key they were launched with."""
+
+    def host(self) -> HostFacts: ...
+
+    async def launch(self, launch: Launch) -> Launched:
+        """Perform the plan. Raises `LaunchFailed`; then nothing of the plan is left."""
+        ...
+
+    async def find(self, key: str, directory: str, exit_file: str) -> Found:
+        """Recovery: take up the shim of a process that an earlier engine launched, or what it left behind."""
+        ...
+
+    async def exited(self, key: str) -> Exit:
+        """Wait until the process has ended and all its output is written. Its clients stay connected until `release`."""
+        ...
+
+    async def release(self, key: str, directory: str, exit_file: str, operations: Sequence[Operation]) -> None:
+        """The end is in the log: let the clients go, remove the shim's traces and perform the plan's undos."""
+        ...
+
+    async def signal(self, key: str, identity: ProcessIdentity, signal: int) -> bool:
+        """Send a signal; False when that very process is gone."""
+        ...
+
+    async def freeze(self, cgroup: str) -> None: ...
+
+    async def thaw(self, cgroup: str) -> None: ...
+
+    async def attach(self, key: str, attachment: Attachment) -> None: ...
+
+    async def resize(self, key: str, rows: int, columns: int) -> None: ...
+
+    async def processes(self, cgroup: str) -> tuple[ProcessRow, ...]: ...
+
+    async def statistics(self, cgroup: str, pid: int) -> Statistics: ...
+
+
+# The rest.
+
+
+class Clock(Protocol):
+    def now_ns(self) -> int: ...
+
+
+class Ids(Protocol):
+    """Randomness, which the domain has none of."""
+
+    def new(self, digits: int = 64) -> str:
+        """A random id of lower-case hexadecimal digits."""
+        ...
+
+
+class LogEntry(msgspec.Struct, frozen=True):
+    """A piece of a container's output. ``stream`` is 1 (stdout) or 2 (stderr)."""
+
+    time_ns: int
+    stream: int
+    data: bytes
+
+
+class OutputLogs(Protocol):
+    """Containers' output as the shims wrote it."""
+
+    def read(self, path: str, *, follow: bool = False) -> AsyncIterator[LogEntry]: ...
+
+    async def remove(self, path: str) -> None: ...
+
+
+class Rootfs(Protocol):
+    """Container root filesystems: the unpacked layers of images and the writable layer of each container."""
+
+    def lowerdirs(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
+        """The directories of an image's layers, top-most first."""
+        ...
+
+    async def remove(self, path: str) -> None:
+        """Move a directory out of sight and delete it in the background, never across a mount or a link (S16)."""
+        ...

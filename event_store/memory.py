@@ -1,0 +1,141 @@
+"""`MemoryEventStore`: the event log without a disk, for tests and demonstrations on any operating system.
+
+Places, checks and decodes exactly as `SqliteEventStore` does and passes the same contract suite. Everything is "durable" at
+once, unless ``full`` is set: then it refuses appends as a full disk does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from docket.domain.errors import CorruptEvent, StoreFailed
+from docket.domain.log import Batch, Event, StoredEvent
+from docket.event_store.chain import Row, Sequencer
+from docket.event_store.codec import Codec
+from docket.event_store.reading import ChainChecker, to_event
+from docket.event_store.report import VerifyReport
+from docket.event_store.ticket import Ticket
+
+
+class MemoryEventStore:
+    """The event log in lists; see `docket.domain.ports.EventStore`. ``generation`` as in `SqliteEventStore`."""
+
+    def __init__(self, codec: Codec) -> None:
+        self.full = False
+        self.generation = 0
+        self._codec = codec
+        self._rows: list[Row] = []
+        self._versions: dict[str, int] = {}
+        self._sequencer = Sequencer(codec, lambda stream: self._versions.get(stream, 0))
+        self._secrets: dict[str, bytes] = {}
+        self._snapshots: dict[int, bytes] = {}
+        self._recordings: dict[str, bytes] = {}
+        self._closed = False
+
+    def submit(self, batch: Batch) -> Ticket:
+        """Place the batch and keep it. Raises VersionConflict, ValueError, and StoreFailed when the log is closed."""
+        self._check_open()
+        for reference in batch.secrets:
+            if reference in self._secrets:
+                raise ValueError(f"secret reference {reference} is in use")
+        rows, events = self._sequencer.place(batch)
+        ticket = Ticket(events)
+        if self.full:
+            self.generation += 1
+            self._sequencer.fall_back()
+            ticket.settle(StoreFailed("event log refused the append, nothing of it was kept: memory is declared full"))
+            return ticket
+        self._rows += rows
+        self._versions.update((row[1], row[2]) for row in rows)
+        self._secrets.update(batch.secrets)
+        if rows:
+            self._sequencer.made_durable(rows[-1][0], rows[-1][-1])
+        ticket.settle()
+        return ticket
+
+    async def append(self, batch: Batch) -> list[StoredEvent]:
+        """Submit the batch and wait until it is durable. Raises as `submit` and `Ticket.durable` do."""
+        return await self.submit(batch).durable()
+
+    def save_snapshot(self, position: int, data: bytes) -> None:
+        """Keep the fold of the events up to ``position``, when there is such an event."""
+        self._check_open()
+        if 1 <= position <= self.head() and not self.full:
+            self._snapshots[position] = data
+
+    def save_recording(self, job: str, data: bytes) -> None:
+        """Keep a kernel recording (JSON lines); a job may have several."""
+        self._check_open()
+        if not self.full:
+            self._recordings[job] = self._recordings.get(job, b"") + (data if data.endswith(b"\n") else data + b"\n")
+
+    def forget(self, reference: str) -> bool:
+        """Drop a secret; tell whether there was one."""
+        self._check_open()
+        return self._secrets.pop(reference, None) is not None
+
+    def close(self) -> None:
+        """Take no more appends. Calling it twice is fine."""
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreFailed("event log is closed")
+
+    def head(self) -> int:
+        """Give the position of the newest event; 0 in an empty log."""
+        return len(self._rows)
+
+    def read(
+        self,
+        after: int = 0,
+        upto: int | None = None,
+        *,
+        stream: str | None = None,
+        types: Sequence[str] | None = None,
+        job: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[StoredEvent]:
+        """Yield events behind ``after``, in order; ``types`` are names. Raises CorruptEvent."""
+        chosen = (
+            row
+            for row in self._range(after, upto)
+            if (stream is None or row[1] == stream) and (types is None or row[3] in types) and (job is None or row[7] == job)
+        )
+        for row in islice(chosen, None if limit is None else max(limit, 0)):
+            yield to_event(self._codec, row)
+
+    def read_for_fold(self, after: int = 0, upto: int | None = None) -> Iterator[tuple[Event, int, int]]:
+        """Yield (event, time in ns, position)."""
+        for row in self._range(after, upto):
+            yield self._codec.decode(row[3], row[4], row[5], row[0]), row[6], row[0]
+
+    def _range(self, after: int, upto: int | None) -> Iterator[Row]:
+        """Positions are indices plus one."""
+        position = max(after, 0)
+        while position < len(self._rows) and (upto is None or position < upto):
+            yield self._rows[position]
+            position += 1
+
+    def secret(self, reference: str) -> bytes | None:
+        """Give the bytes behind a reference; None when they were forgotten or never were."""
+        return self._secrets.get(reference)
+
+    def load_snapshot(self) -> tuple[int, bytes] | None:
+        """Give position and data of the newest state snapshot; None when there is none."""
+        return max(self._snapshots.items()) if self._snapshots else None
+
+    def recording(self, job: str) -> bytes | None:
+        """Give the kernel recordings of a job, one after the other; None when it has none."""
+        return self._recordings.get(job)
+
+    def verify(self, after: int = 0) -> VerifyReport:
+        """Check the hash chain and that every event decodes, behind ``after``. Raises CorruptEvent."""
+        if not 0 <= after <= len(self._rows):
+            raise CorruptEvent(after, "is missing")
+        checker = ChainChecker(after, self._rows[after - 1][-1]) if after else ChainChecker()
+        for row in self._range(after, None):
+            checker.check(row)
+            self._codec.decode(row[3], row[4], row[5], row[0])
+        return VerifyReport(checker.position - after, checker.position, checker.digest)

@@ -1,0 +1,16 @@
+"""What checking the whole log found."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class VerifyReport(msgspec.Struct, frozen=True):
+    """All is well: ``events`` were checked, the last at ``position`` with ``hash``. Trouble is raised, not reported.
+
+    Whoever keeps position and hash elsewhere can tell later that the log up to there is still the same.
+    """
+
+    events: int
+    position: int
+    hash: bytes

@@ -1,0 +1,294 @@
+"""`SqliteEventStore`: the event log in one SQLite file.
+
+Threads: `submit`, `append` and what saves belong to trio's thread; reading, `secret`, `forget` and `verify` may be called from
+any. Nothing here waits for the disk except `forget`, `verify`, `close` and the reading itself: call those in worker threads.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import trio
+
+from docket.domain.errors import CorruptEvent, StoreFailed, StoreRefused
+from docket.domain.log import Batch, Event, StoredEvent
+from docket.event_store.chain import Sequencer
+from docket.event_store.codec import Codec
+from docket.event_store.erasing import erase
+from docket.event_store.lock import FileLock
+from docket.event_store.opening import check_tail, open_for_writing, snapshot_digest
+from docket.event_store.reading import ChainChecker, Selection, connect, fold_rows, rows, to_event
+from docket.event_store.report import VerifyReport
+from docket.event_store.ticket import Ticket
+from docket.event_store.writer import Append, Call, Extra, Writer
+
+_MAX_WAITING = 100_000  # batches; far more than there can be jobs, so reaching it means the disk stands still
+_KEPT_SNAPSHOTS = 16
+
+# The writer's connection has the function; the hash is known here only, when the events are in the table.
+_SAVE_SNAPSHOT = """
+INSERT OR REPLACE INTO state_snapshots (position, hash, taken_ns, schema, data, digest)
+SELECT position, hash, :taken_ns, :schema, :data, docket_snapshot_digest(position, hash, :taken_ns, :schema, :data)
+FROM events WHERE position = :position"""
+
+# Keeps the history evenly covered: drops the snapshot between the two nearest neighbours, never one of the two newest.
+_THIN_SNAPSHOTS = f"""
+DELETE FROM state_snapshots WHERE (SELECT count(*) FROM state_snapshots) > {_KEPT_SNAPSHOTS} AND position = (
+    SELECT position FROM (
+        SELECT position,
+            lead(position) OVER places - ifnull(lag(position) OVER places, 0) AS gap,
+            lead(position, 2) OVER places AS second_next
+        FROM state_snapshots WINDOW places AS (ORDER BY position)
+    ) WHERE second_next IS NOT NULL ORDER BY gap LIMIT 1
+)"""
+
+
+class SqliteEventStore:
+    """The event log in ``path``; see `docket.domain.ports.EventStore` for what each method promises.
+
+    ``generation`` counts failed commits. It changes in trio's thread only, when failed appends are reported: whoever folds
+    events at submission compares it before deciding, and folds the log again when it has changed. Batches that were
+    submitted before are refused by themselves.
+    """
+
+    def __init__(self, path: Path, codec: Codec, *, state_schema: int = 1, clock: Callable[[], int] = time.time_ns) -> None:
+        """Open or create the log. Raises StoreRefused when it is in use, damaged, foreign or of a later docket.
+
+        ``state_schema`` is the version of the engine state's shape: snapshots of another one are not used. ``clock`` gives
+        ns since the epoch, for the times of snapshots and recordings.
+        """
+        self.path = path
+        self.generation = 0
+        self._codec = codec
+        self._state_schema = state_schema
+        self._clock = clock
+        self._closed = False
+        self._waiting = 0
+        self._fresh_secrets: dict[str, bytes] = {}
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._lock = FileLock(path)
+        try:
+            self._connection = open_for_writing(path)
+            try:
+                self._connection.create_function("docket_snapshot_digest", 5, snapshot_digest, deterministic=True)
+                position, digest = check_tail(self._connection, path, state_schema)
+                self._reader = connect(path)
+            except BaseException:
+                self._connection.close()
+                raise
+        except BaseException:
+            self._lock.release()
+            raise
+        self._reader_lock = threading.Lock()
+        self._sequencer = Sequencer(codec, self._durable_version, position, digest)
+        self._writer = Writer(self._connection, position, digest, self._on_settled)
+        self._writer.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # Writing.
+
+    def submit(self, batch: Batch) -> Ticket:
+        """Place the batch behind all that was submitted before and send it to the disk; never waits.
+
+        Raises VersionConflict when a stream is not at the expected version, ValueError for what cannot be stored, StoreFailed
+        when the log is closed or the disk stands still; the log is as before then.
+        """
+        self._check_open()
+        if self._waiting >= _MAX_WAITING:
+            raise StoreFailed(f"event log {self.path}: {self._waiting} appends wait for the disk, no more are accepted")
+        for reference in batch.secrets:
+            if self.secret(reference) is not None:
+                raise ValueError(f"secret reference {reference} is in use")
+        self._token = trio.lowlevel.current_trio_token()
+        rows, events = self._sequencer.place(batch)
+        ticket = Ticket(events)
+        self._fresh_secrets.update(batch.secrets)
+        self._waiting += 1
+        self._writer.put(Append(rows, batch.secrets, ticket, self.generation))
+        return ticket
+
+    async def append(self, batch: Batch) -> list[StoredEvent]:
+        """Submit the batch and wait until it is durable. Raises as `submit` and `Ticket.durable` do."""
+        return await self.submit(batch).durable()
+
+    def save_snapshot(self, position: int, data: bytes) -> None:
+        """Keep the fold of the events up to ``position``, some time later; a loss is logged, for it can be made again."""
+        self._check_open()
+        row = {"position": position, "taken_ns": self._clock(), "schema": self._state_schema, "data": data}
+        self._writer.put(Extra(f"state snapshot at {position}", (_SAVE_SNAPSHOT, row), (_THIN_SNAPSHOTS, ())))
+
+    def save_recording(self, job: str, data: bytes) -> None:
+        """Keep a kernel recording (JSON lines), some time later; a job may have several. A loss is logged."""
+        self._check_open()
+        arguments = (job, self._clock(), data)
+        insert = "INSERT INTO recordings (job, created_ns, data) VALUES (?, ?, ?)"
+        self._writer.put(Extra(f"recording of job {job}", (insert, arguments)))
+
+    def forget(self, reference: str) -> bool:
+        """Erase a secret from the table, the free pages and the WAL; tell whether there was one. Waits for the disk.
+
+        Raises StoreFailed when the bytes could not be erased everywhere, because another program reads the database: end it
+        and forget again.
+        """
+        self._check_open()
+        call = Call(lambda connection: erase(connection, reference))
+        self._writer.put(call)
+        existed = call.result()
+        self._fresh_secrets.pop(reference, None)
+        return existed
+
+    def close(self) -> None:
+        """Write what was submitted, then give file and lock back. Calling it twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        self._writer.close()
+        self._reader.close()
+        self._connection.close()
+        self._lock.release()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreFailed(f"event log {self.path} is closed")
+
+    def _on_settled(self, appends: Sequence[Append], error: Exception | None, generation: int) -> None:
+        """Carry the news from the writer's thread to trio's."""
+        assert self._token is not None
+        try:
+            self._token.run_sync_soon(self._settle, appends, error, generation)
+        except trio.RunFinishedError:
+            # Nobody waits any more, but the heads must still be right for the run that comes next.
+            self._settle(appends, error, generation)
+
+    def _settle(self, appends: Sequence[Append], error: Exception | None, generation: int) -> None:
+        self._waiting -= len(appends)
+        if generation != self.generation:
+            # All that is on its way was placed behind what was refused, and will be refused as well.
+            self.generation = generation
+            self._sequencer.fall_back()
+            self._fresh_secrets.clear()
+        for append in appends:
+            if error is None:
+                self._made_durable(append)
+                append.ticket.settle()
+            else:
+                append.ticket.settle(StoreFailed(str(error)).with_traceback(error.__traceback__))
+
+    def _made_durable(self, append: Append) -> None:
+        if append.rows:
+            last = append.rows[-1]
+            self._sequencer.made_durable(last[0], last[-1])
+        for reference in append.secrets:
+            self._fresh_secrets.pop(reference, None)
+
+    # Reading.
+
+    def head(self) -> int:
+        """Give the position of the newest durable event; 0 in an empty log."""
+        return self._sequencer.durable_position
+
+    def read(
+        self,
+        after: int = 0,
+        upto: int | None = None,
+        *,
+        stream: str | None = None,
+        types: Sequence[str] | None = None,
+        job: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[StoredEvent]:
+        """Yield durable events behind ``after``, in order; ``types`` are names. Raises CorruptEvent and StoreFailed."""
+        codec = self._codec
+        for chunk in rows(self.path, Selection(stream, types, job, upto), after, limit):
+            for row in chunk:
+                yield to_event(codec, row)
+
+    def read_for_fold(self, after: int = 0, upto: int | None = None) -> Iterator[tuple[Event, int, int]]:
+        """Yield (event, time in ns, position) and nothing more: what folding needs, at twice the speed of `read`."""
+        decode = self._codec.decode
+        for first, chunk in fold_rows(self.path, after, upto):
+            for position, (name, schema, data, time_ns) in enumerate(chunk, first):
+                yield decode(name, schema, data, position), time_ns, position
+
+    def secret(self, reference: str) -> bytes | None:
+        """Give the bytes behind a reference, submitted or durable; None when they were forgotten or never were."""
+        fresh = self._fresh_secrets.get(reference)
+        if fresh is not None:
+            return fresh
+        row = self._fetch("SELECT value FROM secrets WHERE reference = ?", reference)
+        return row[0] if row else None
+
+    def load_snapshot(self) -> tuple[int, bytes] | None:
+        """Give position and data of the newest whole state snapshot that fits the events; None when there is none."""
+        query = (
+            "SELECT s.position, s.hash, s.taken_ns, s.schema, s.data, s.digest FROM state_snapshots AS s "
+            "JOIN events AS e ON e.position = s.position AND e.hash = s.hash "
+            "WHERE s.schema = ? AND s.position < ? ORDER BY s.position DESC LIMIT 1"
+        )
+        before = self.head() + 1
+        while (row := self._fetch(query, self._state_schema, before)) is not None:
+            if row[5] == snapshot_digest(*row[:5]):
+                return row[0], row[4]
+            before = row[0]
+        return None
+
+    def recording(self, job: str) -> bytes | None:
+        """Give the kernel recordings of a job, one after the other; None when it has none."""
+        with self._reader_lock:
+            query = "SELECT data FROM recordings WHERE job = ? ORDER BY id"
+            found = [data for (data,) in self._reader.execute(query, [job])]
+        return b"".join(data if data.endswith(b"\n") else data + b"\n" for data in found) if found else None
+
+    def verify(self, after: int = 0) -> VerifyReport:
+        """Check the hash chain and that every event decodes, behind ``after``; from 0 also the database's own structure.
+
+        Raises CorruptEvent with the first event that is not what was appended, StoreRefused for damage outside the events.
+        """
+        row = self._fetch("SELECT hash FROM events WHERE position = ?", after)
+        if after and row is None:
+            raise CorruptEvent(after, "is missing")
+        checker = ChainChecker(after, row[0]) if row else ChainChecker()
+        for chunk in rows(self.path, Selection(None, None, None, None), after):
+            for columns in chunk:
+                checker.check(columns)
+                self._codec.decode(columns[3], columns[4], columns[5], columns[0])
+        if checker.position < self.head():
+            raise CorruptEvent(checker.position + 1, "is missing at the end of the log")
+        if not after:
+            self._check_structure()
+        return VerifyReport(checker.position - after, checker.position, checker.digest)
+
+    def _check_structure(self) -> None:
+        with closing(connect(self.path)) as connection:
+            try:
+                (finding,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            except sqlite3.Error as error:
+                finding = str(error)
+        if finding != "ok":
+            raise StoreRefused(
+                f"event log {self.path}: all events are whole, but the database around them is damaged ({finding}): "
+                "copy it with sqlite3's .recover, or restore the data root from a backup"
+            )
+
+    def _durable_version(self, stream: str) -> int:
+        row = self._fetch("SELECT max(version) FROM events WHERE stream = ?", stream)
+        return (row and row[0]) or 0
+
+    def _fetch(self, query: str, *arguments: str | int) -> Any:
+        try:
+            with self._reader_lock:
+                return self._reader.execute(query, arguments).fetchone()
+        except sqlite3.Error as error:
+            raise StoreFailed(f"event log {self.path} cannot be read: {error}") from error
