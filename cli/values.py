@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
-_BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+_BYTES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _DURATIONS = {"ns": 1, "us": 1000, "µs": 1000, "μs": 1000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _INT64 = 1 << 63
 
@@ -54,15 +54,15 @@ def is_number(text: str) -> bool:
 
 def parse_size(text: str) -> int:
     """Bytes from `64m`, `1.5GB`, `10 KiB`; the units are powers of 1024."""
-    body = text.lower().removesuffix("b").removesuffix("i") if not text.endswith(("i", "I")) else text
-    unit = body[-1:] if body[-1:] in _BYTES and body[-1:] else ""
-    number = body.removesuffix(unit) if unit else body
-    if number.endswith(" "):
-        number = number[:-1]
-    whole, dot, fraction = number.partition(".")
-    if not is_number(whole) or (dot and not is_number(fraction)) or (body != text.lower().removesuffix("b") and not unit):
+    body = text.lower()
+    number = body.rstrip("bikmgtp")
+    suffix = body[len(number) :]
+    whole, dot, fraction = number.removesuffix(" ").partition(".")
+    if suffix not in ("", "b") and suffix[1:] not in ("", "b", "ib"):
+        suffix = "?"
+    factor = 1 if suffix in ("", "b") else _BYTES.get(suffix[0], 0)
+    if not factor or not is_number(whole) or (dot and not is_number(fraction)):
         raise ValueError(f"invalid size: '{printable(text)}'")
-    factor = _BYTES[unit]
     return int(whole) * factor + (int(fraction) * factor // 10 ** len(fraction) if dot else 0)
 
 

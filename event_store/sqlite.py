@@ -22,6 +22,7 @@ from docket.domain.log import Batch, Event, StoredEvent
 from docket.event_store.chain import Sequencer
 from docket.event_store.codec import Codec
 from docket.event_store.erasing import erase
+from docket.event_store.fairness import StandAside
 from docket.event_store.lock import FileLock
 from docket.event_store.opening import check_tail, open_for_writing, snapshot_digest
 from docket.event_store.reading import ChainChecker, Selection, connect, fold_rows, rows, to_event
@@ -111,13 +112,20 @@ class SqliteEventStore:
         for reference in batch.secrets:
             if self.secret(reference) is not None:
                 raise ValueError(f"secret reference {reference} is in use")
-        self._token = trio.lowlevel.current_trio_token()
+        self._enter_loop()
         rows, events = self._sequencer.place(batch)
         ticket = Ticket(events)
         self._fresh_secrets.update(batch.secrets)
         self._waiting += 1
         self._writer.put(Append(rows, batch.secrets, ticket, self.generation))
         return ticket
+
+    def _enter_loop(self) -> None:
+        """Note which trio loop is to hear of what becomes durable."""
+        token = trio.lowlevel.current_trio_token()
+        if token is not self._token:
+            self._token = token
+            trio.lowlevel.add_instrument(StandAside(self._writer.busy))
 
     async def append(self, batch: Batch) -> list[StoredEvent]:
         """Submit the batch and wait until it is durable. Raises as `submit` and `Ticket.durable` do."""

@@ -40,7 +40,7 @@ WITH
 SELECT
     created.container AS container,
     named.name AS name,
-    json_extract(created.data, '$.image') AS image,
+    coalesce(json_extract(created.data, '$.image'), json_extract(created.data, '$.spec.image')) AS image,
     json_extract(created.data, '$.image_id') AS image_id,
     CASE latest.type
         WHEN 'ContainerCreated' THEN 'created'

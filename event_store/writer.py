@@ -5,8 +5,8 @@ Rules:
 - A failed commit keeps nothing. What was put before its failure was reported (an older ``generation``) fails as well: it was
   decided on, and its positions and hashes follow, events that do not exist.
 - Snapshots and recordings ride along; when a commit fails, it is tried again without them, for the events matter more.
-- sqlite3 gives up the interpreter's lock in each step of a statement and must win it back afterwards, which takes up to five
-  milliseconds while another thread computes. So many rows go into few statements, not into one each.
+- sqlite3 gives up the interpreter's lock in each step of a statement and must win it back afterwards, which takes
+  milliseconds while another thread computes (see `fairness`). So many rows go into few statements, not into one each.
 - After a failure nothing is written before the database was seen to end where the last commit left it.
 """
 
@@ -95,6 +95,7 @@ class Writer:
         self._closing = False
         self._generation = 0
         self._in_doubt = False
+        self._working = False
         self._thread = threading.Thread(target=self._run, name="event-log-writer", daemon=True)
 
     def start(self) -> None:
@@ -104,6 +105,10 @@ class Writer:
     def put(self, work: Append | Extra | Call) -> None:
         """Hand over work; returns at once."""
         self._queue.put(work)
+
+    def busy(self) -> bool:
+        """Tell whether there is work that is not done yet."""
+        return self._working or not self._queue.empty()
 
     def close(self) -> None:
         """Finish what was put and end the thread."""
@@ -118,13 +123,16 @@ class Writer:
             call, self._held = self._held, None
             if call is not None:
                 call.perform(self._connection)
+        self._working = False
 
     def _collect(self) -> tuple[list[Append], list[Extra]]:
         """Wait for work, then take all that is there, up to a call: calls keep their place in the order."""
         appends: list[Append] = []
         extras: list[Extra] = []
         size = 0
+        self._working = False
         work = self._queue.get()
+        self._working = True
         try:
             while True:
                 if work is None:

@@ -38,7 +38,7 @@ Response, Stream (response.py)
     Response.text(text, status=200, headers=())
     Response.error(status, message)                 {"message": message}
     Response.empty(status=204, headers=())
-    Stream(write, status=200, headers=(), content_type="application/json", endless=False)
+    Stream(write, status=200, headers=(), content_type="application/json", endless=False, length=None)
         `async def write(out: StreamSender) -> None` runs after the handler has returned and the header is out; open resources
         inside it. `await out.send(data)` sends a chunk at once, from any number of tasks. When the client has gone, `write` is
         cancelled; a client that only shut its writing side has not gone. An exception in `write` is logged and the connection cut
@@ -55,8 +55,9 @@ Hijacked (hijack.py): `101 UPGRADED` when the client asked for an upgrade to tcp
                                     owns and closes it, the server forgets the connection without shutdown(). None on TLS.
     When the handler returns without detach(), the server sends the end of the stream and closes.
 
-HttpError(status, message, headers=()) may be raised anywhere in a handler and is answered as `{"message": …}`. All other exceptions (an
-exception group of one is opened) go to `on_error(exception) -> Response | None`; None means 500 and a line in the log.
+HttpError(status, message, headers=()) may be raised anywhere in a handler and is answered as `{"message": …}`. All other
+exceptions (an exception group of one is opened) go to `on_error(exception) -> Response | None`; None means 500 and a line in
+the log.
 
 Listeners (listeners.py)
     open_listeners(address, *, tls=None, insecure_tcp=False, socket_group=None, socket_mode=0o660, allowed_hosts=(), environ=None)

@@ -1,8 +1,8 @@
 """Keeps web pages away from an API on TCP (S44).
 
-A browser on this host can reach a loopback port: a foreign page posts a form to it, or its own name is made to resolve to 127.0.0.1
-(DNS rebinding). Both betray themselves. A page's request carries `Origin` or `Sec-Fetch-Site`, and a rebound one carries the foreign
-name in `Host`; literal addresses cannot be rebound. Unix sockets need none of this: no browser can open them.
+A browser on this host can reach a loopback port: a foreign page posts a form to it, or its own name is made to resolve to
+127.0.0.1 (DNS rebinding). Both betray themselves. A page's request carries `Origin` or `Sec-Fetch-Site`, and a rebound one carries
+the foreign name in `Host`; literal addresses cannot be rebound. Unix sockets need none of this: no browser can open them.
 """
 
 import ipaddress
@@ -21,7 +21,9 @@ def check_browser(headers: dict[str, str], known_hosts: frozenset[str]) -> None:
         raise HttpError(403, "requests from web pages are refused: Sec-Fetch-Site is not same-origin")
     host = headers.get("host", "")
     if not is_known_host(host, known_hosts):
-        raise HttpError(403, f"host {host!r} is not a name of this engine: use its address, or add the name to its allowed hosts")
+        raise HttpError(
+            403, f"host {host!r} is not a name of this engine: use its address, or add the name to its allowed hosts"
+        )
 
 
 def is_known_host(host: str, known_hosts: frozenset[str]) -> bool:

@@ -1,11 +1,11 @@
 """One connection: requests are read from it, answers written to it, and a handler may take it over.
 
 Its rules: bytes are taken from the socket only up to the end of the request being read, so what follows (a next request, or early
-input of a hijacked stream) lies in one buffer; each request has a fresh h11 state; and whenever it is unclear where the next
-request would begin, the connection is closed after the answer instead of being reused.
+input of a hijacked stream) lies in one buffer; each request has a fresh h11 state, which reads only; and whenever it is unclear
+where the next request would begin, the connection is closed after the answer instead of being reused.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import h11
 import trio
@@ -17,31 +17,28 @@ from docket.adapters.http.hijack import AnyStream, Hijacked, transport_socket, w
 from docket.adapters.http.limits import Limits
 from docket.adapters.http.peer import Peer
 from docket.adapters.http.request import Request, body_too_large
-from docket.adapters.http.response import HeaderList, Response
-from docket.adapters.http.wire import encode_head, hijack_head, linger
+from docket.adapters.http.response import HeaderList, Response, Stream
+from docket.adapters.http.wire import CONTINUE, BodyFraming, hijack_head, linger
 
 _RECEIVE_BYTES = 64 * 1024
-_BODYLESS = (204, 304)
 
 
 class Connection:
     """The reading and writing of HTTP on one stream; `torn` means that a message was written only in part."""
 
-    def __init__(self, stream: AnyStream, peer: Peer, limits: Limits, default_headers: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, stream: AnyStream, peer: Peer, limits: Limits, common_fields: bytes = b"") -> None:
         self.stream = stream
         self.peer = peer
         self.closing = False
         self.torn = False
         self._limits = limits
-        self._default_headers = tuple(default_headers)
+        self._common_fields = common_fields
         self._buffer = bytearray()
-        self._method = "GET"
+        self._body = BodyReader(h11.Connection(h11.SERVER), Framing(), self._buffer, self.receive)
+        self._is_head = False
+        self._is_http10 = False
+        self._expects_continue = False
         self._waiting: trio.CancelScope | None = None
-        self._reset()
-
-    def _reset(self) -> None:
-        self.h11 = h11.Connection(h11.SERVER)
-        self._body = BodyReader(self.h11, Framing(), self._buffer, self.receive)
 
     async def receive(self, max_bytes: int) -> bytes:
         """The next bytes from the client, `b""` at its end of input."""
@@ -51,23 +48,26 @@ class Connection:
 
     async def next_request(self) -> Request | None:
         """The next request, None when the client or the idle time ended the connection; raises MalformedRequest."""
-        self._reset()
-        self._method = "GET"
+        self._is_head = self._is_http10 = self._expects_continue = False
         head = await self._read_head()
         if head is None:
             return None
-        event, framing = parse_head(self.h11, head, self._limits.header_count)
-        self._body = BodyReader(self.h11, framing, self._buffer, self.receive)
-        self._method = event.method.decode("ascii")
-        target = event.target.decode("ascii")
+        parser = h11.Connection(h11.SERVER)
+        event, framing = parse_head(parser, head, self._limits.header_count)
+        self._body = BodyReader(parser, framing, self._buffer, self.receive)
+        method, target, headers = event.method.decode("ascii"), event.target.decode("ascii"), header_dict(event)
+        self._is_head = method == "HEAD"
+        self._is_http10 = event.http_version == b"1.0"
+        self._expects_continue = parser.they_are_waiting_for_100_continue
+        self.closing = self.closing or self._is_http10 or "close" in _options(headers.get("connection"))
         path, query_string = split_target(target)
         return Request(
             self,
-            method=self._method,
+            method=method,
             target=target,
             path=path,
             query_string=query_string,
-            headers=header_dict(event),
+            headers=headers,
             peer=self.peer,
         )
 
@@ -92,7 +92,9 @@ class Connection:
             searched = len(buffer)
             data = await self.receive(_RECEIVE_BYTES)
             if not data:
-                return self._end_of_input()
+                if buffer:
+                    raise MalformedRequest("connection ended inside a request header")
+                return None
             if not buffer:
                 self._waiting = None
                 scope.deadline = trio.current_time() + limits.header_seconds
@@ -100,10 +102,6 @@ class Connection:
         head = bytes(buffer[: end + 4])
         del buffer[: end + 4]
         return head
-
-    def _end_of_input(self) -> None:
-        if self._buffer:
-            raise MalformedRequest("connection ended inside a request header")
 
     def stop_waiting(self) -> None:
         """End the wait for a next request, if that is what this connection does."""
@@ -146,16 +144,16 @@ class Connection:
 
     async def _continue(self) -> None:
         """Ask for the body, if the client waits to be asked."""
-        if self.h11.they_are_waiting_for_100_continue:
-            await self.send(self.h11.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")))
+        if self._expects_continue:
+            self._expects_continue = False
+            await self.send(CONTINUE)
 
     def _drainable(self) -> bool:
         """Whether the rest of the body is known to be short enough to be read and dropped."""
         body = self._body
         if body.finished:
             return True
-        waiting = self.h11.they_are_waiting_for_100_continue
-        return not body.chunked and body.remaining <= self._limits.drain_bytes and not waiting
+        return not body.chunked and body.remaining <= self._limits.drain_bytes and not self._expects_continue
 
     # Writing
 
@@ -167,29 +165,20 @@ class Connection:
         await self.stream.send_all(data)
         self.torn = False
 
-    def start_answer(self, status: int, headers: HeaderList, content_type: str | None, length: int | None) -> bytes:
-        """The header of an answer; decides whether the connection lives on. Raises ValueError for impossible fields."""
+    def start_answer(self, answer: Response | Stream, length: int | None) -> tuple[BodyFraming, bytes]:
+        """The framing and the header of an answer; decides whether the connection lives on. Raises ValueError."""
         self.closing = self.closing or not self._drainable()
-        return encode_head(self.h11, status, [*self._default_headers, *headers], content_type, length, self.closing)
+        framing = BodyFraming(answer.status, length, is_head=self._is_head, is_http10=self._is_http10)
+        return framing, framing.head(self._common_fields, answer.headers, answer.content_type, self.closing)
 
     async def respond(self, response: Response) -> None:
-        """Send a whole answer."""
-        bodyless = response.status in _BODYLESS
-        data = self.start_answer(
-            response.status, response.headers, response.content_type, None if bodyless else len(response.body)
-        )
-        if response.body and not bodyless and self._method != "HEAD":
-            data += self.h11.send(h11.Data(data=response.body))
-        await self.send(data + self.h11.send(h11.EndOfMessage()))
-
-    @property
-    def is_head(self) -> bool:
-        """Whether the request forbids a body in the answer."""
-        return self._method == "HEAD"
+        """Send a whole answer; raises ValueError, before anything is sent, for a field that cannot be."""
+        framing, head = self.start_answer(response, len(response.body))
+        await self.send(head + response.body if framing.has_body else head)
 
     async def finish(self) -> bool:
         """After an answer: make the connection ready for the next request; False when there cannot be one."""
-        if self.closing or self.torn or self.h11.our_state is not h11.DONE:
+        if self.closing or self.torn:
             return False
         with trio.move_on_after(self._limits.linger_seconds):
             while not self._body.finished:
@@ -214,3 +203,8 @@ class Connection:
         """End our direction and read on a little, so that nothing unread turns into a reset that eats our last bytes."""
         if not self.torn:
             await linger(self.stream, self._limits.linger_seconds)
+
+
+def _options(connection: str | None) -> list[str]:
+    """The options of a Connection field."""
+    return [] if connection is None else [option.strip().lower() for option in connection.split(",")]

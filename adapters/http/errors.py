@@ -1,7 +1,7 @@
 """What can be wrong with a request, as exceptions that carry their HTTP status.
 
-    HttpError             answered as {"message": …}; the connection stays usable
-    └─ MalformedRequest   400, 408 or 431: the framing cannot be trusted any more, so the connection is closed after the answer
+HttpError is answered as {"message": …} and leaves the connection usable. MalformedRequest (400, 408 or 431) is one after which
+the framing cannot be trusted any more, so the connection is closed after the answer. ListenError has no client to go to.
 """
 
 from collections.abc import Sequence
@@ -22,3 +22,7 @@ class MalformedRequest(HttpError):
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(status, message)
+
+
+class ListenError(Exception):
+    """An address that cannot be listened on; the message is a sentence for the person who gave it."""

@@ -9,14 +9,12 @@ import select
 import socket
 import struct
 import termios
-from typing import TYPE_CHECKING
 
 import trio
 
-if TYPE_CHECKING:
-    from docket.adapters.http.peer import Peer
+from docket.adapters.http.peer import Peer
 
-    AnyStream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+AnyStream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 RAW_STREAM = "application/vnd.docker.raw-stream"
 _HEADER_READ_SECONDS = 0.25
@@ -26,10 +24,10 @@ _HEADER_GRACE_SECONDS = 0.005
 class HijackedStream(trio.abc.HalfCloseableStream):
     """The raw connection; reading yields nothing that is in `Hijacked.early`."""
 
-    def __init__(self, stream: "AnyStream") -> None:
+    def __init__(self, stream: AnyStream) -> None:
         self._stream: AnyStream | None = stream
 
-    def _open(self) -> "AnyStream":
+    def _open(self) -> AnyStream:
         if self._stream is None:
             raise trio.ClosedResourceError("the connection has been detached")
         return self._stream
@@ -68,7 +66,7 @@ class HijackedStream(trio.abc.HalfCloseableStream):
 class Hijacked:
     """A connection whose header is out; `early` came from the client together with its request."""
 
-    def __init__(self, stream: "AnyStream", early: bytes, peer: "Peer") -> None:
+    def __init__(self, stream: AnyStream, early: bytes, peer: Peer) -> None:
         self.early = early
         self.stream = HijackedStream(stream)
         self.peer = peer
@@ -90,7 +88,7 @@ class Hijacked:
         await wait_gone(self._socket)
 
 
-def transport_socket(stream: "AnyStream") -> trio.socket.SocketType:
+def transport_socket(stream: AnyStream) -> trio.socket.SocketType:
     """The socket below a plain or a TLS stream."""
     return stream.socket if isinstance(stream, trio.SocketStream) else stream.transport_stream.socket
 

@@ -1,7 +1,7 @@
 """JSON from clients, read strictly: what two parsers might read in two ways is refused (S24, S37).
 
-Duplicate keys, NaN, infinities, lone surrogates and deep nesting are HttpError 400. The standard library's parser is used because it
-tells about every key of an object; msgspec silently keeps the last.
+Duplicate keys, NaN, infinities, lone surrogates and deep nesting are HttpError 400. The standard library's parser is used because
+it tells about every key of an object; msgspec silently keeps the last.
 """
 
 import json

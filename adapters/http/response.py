@@ -57,13 +57,17 @@ StreamWriter = Callable[[StreamSender], Awaitable[None]]
 
 @dataclass(slots=True)
 class Stream:
-    """An answer of unknown length. The header goes out before `write` starts; see the package's docstring for its end."""
+    """An answer that is written bit by bit, in chunks unless its `length` is known.
+
+    The header goes out before `write` starts; see the package's docstring for how it ends.
+    """
 
     write: StreamWriter
     status: int = 200
     headers: HeaderList = ()
     content_type: str | None = JSON
     endless: bool = False
+    length: int | None = None
 
     @classmethod
     def of(

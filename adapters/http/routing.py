@@ -113,5 +113,6 @@ def check_api_version(version: tuple[int, int]) -> None:
         oldest = f"{MIN_API_VERSION[0]}.{MIN_API_VERSION[1]}"
         raise HttpError(
             400,
-            f"client version {text} is too old. Minimum supported API version is {oldest}, please upgrade your client to a newer version",
+            f"client version {text} is too old. Minimum supported API version is {oldest}, "
+            "please upgrade your client to a newer version",
         )

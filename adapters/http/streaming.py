@@ -3,19 +3,20 @@
 A stream that fails, or whose client goes away, ends without the final chunk; one that an ending server stops ends with it.
 """
 
-import h11
 import trio
 
 from docket.adapters.http.connection import Connection
 from docket.adapters.http.hijack import transport_socket, wait_gone
 from docket.adapters.http.response import Stream
+from docket.adapters.http.wire import BodyFraming
 
 
 class _Sender:
     """`StreamSender` over one connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, framing: BodyFraming) -> None:
         self._connection = connection
+        self._framing = framing
         self._lock = trio.Lock()
 
     async def send(self, data: bytes) -> None:
@@ -23,20 +24,20 @@ class _Sender:
             await trio.lowlevel.checkpoint()
             return
         async with self._lock:
-            await self._connection.send(self._connection.h11.send(h11.Data(data=data)))
+            await self._connection.send(self._framing.frame(data))
 
 
 async def send_stream(connection: Connection, stream: Stream, draining: trio.Event) -> None:
     """Run `stream.write` to its end, to the client's end, or (if endless) to the server's; its exceptions are raised."""
-    await connection.send(connection.start_answer(stream.status, stream.headers, stream.content_type, None))
-    if not connection.is_head and not await _write(connection, stream, draining):
+    framing, head = connection.start_answer(stream, stream.length)
+    await connection.send(head)
+    if framing.has_body and not await _write(connection, stream, framing, draining):
         connection.closing = connection.torn = True
-        return
-    if not connection.torn:
-        await connection.send(connection.h11.send(h11.EndOfMessage()))
+    elif not connection.torn:
+        await connection.send(framing.end())
 
 
-async def _write(connection: Connection, stream: Stream, draining: trio.Event) -> bool:
+async def _write(connection: Connection, stream: Stream, framing: BodyFraming, draining: trio.Event) -> bool:
     """Whether the stream came to its proper end."""
     failure: Exception | None = None
     gone = False
@@ -56,7 +57,7 @@ async def _write(connection: Connection, stream: Stream, draining: trio.Event) -
         if stream.endless:
             nursery.start_soon(watch_server, nursery.cancel_scope)
         try:
-            await stream.write(_Sender(connection))
+            await stream.write(_Sender(connection, framing))
         except Exception as error:
             # Kept out of the nursery, which would wrap it into a group.
             failure = error

@@ -44,16 +44,20 @@ class Operation(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class MakeDirectory(Operation, frozen=True):
-    """Make a directory; one that is already there is kept, and then not undone."""
+    """Make a directory; one that is already there is kept, and then not undone.
+
+    A ``lasting`` one belongs to the container and not to this run of it: it stays until the container is removed.
+    """
 
     path: str
     mode: int = 0o710
+    lasting: bool = False
 
     def describe(self) -> str:
         return f"mkdir {self.path}"
 
-    def undo(self) -> Operation:
-        return RemoveDirectory(self.path)
+    def undo(self) -> Operation | None:
+        return None if self.lasting else RemoveDirectory(self.path)
 
 
 class RemoveDirectory(Operation, frozen=True):

@@ -1,0 +1,1 @@
+"""The launcher: forks a shim for each start."""

@@ -63,7 +63,11 @@ def test_the_containers_view_shows_what_became_of_each(database: sqlite3.Connect
     fill(
         database,
         ("container-c1", "ContainerCreated", created),
-        ("container-c2", "ContainerCreated", {**created, "container": "c2", "name": "db"}),
+        (
+            "container-c2",
+            "ContainerCreated",
+            {"container": "c2", "name": "db", "image_id": "sha256:1", "spec": {"image": "alpine"}},
+        ),
         ("container-c3", "ContainerCreated", {**created, "container": "c3", "name": "tmp"}),
         ("container-c4", "ContainerCreated", {**created, "container": "c4", "name": "new"}),
         ("container-c1", "ContainerStarting", {"container": "c1"}),

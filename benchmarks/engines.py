@@ -1,0 +1,269 @@
+"""The engines that are compared, each with its own data and its own control group, started and stopped by the harness.
+
+An engine says how its command line is called, where its API listens and how a container is kept inside its control group;
+the scenarios know no engine by name. `docket` and `dockerd` answer the same docker client, so the two differ in nothing else.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from abc import ABC, abstractmethod
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarks import image
+from benchmarks.accounting import Group
+from benchmarks.client import Client
+
+ANSWER_SECONDS = 60.0
+KILL_SECONDS = 10.0
+
+
+class EngineFailed(Exception):
+    """An engine did not do what a scenario needs of it."""
+
+
+def _run(command: list[str]) -> None:
+    process = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    if process.returncode != 0:
+        raise EngineFailed(f"{' '.join(command)}: {process.stderr.decode(errors='replace').strip()[-500:]}")
+
+
+class Engine(ABC):
+    """Anything that runs a container from a command line."""
+
+    name: ClassVar[str]
+    programs: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.folder.mkdir(parents=True)
+        self.group = Group(self.name)
+
+    @classmethod
+    def available(cls) -> bool:
+        """Whether the engine's programs are installed."""
+        return all(shutil.which(program) for program in cls.programs)
+
+    @abstractmethod
+    def run_command(self, *args: str) -> list[str]:
+        """The command line that runs one container in the foreground and removes it."""
+
+    @abstractmethod
+    def import_image(self, tar: Path) -> None:
+        """Gives the engine the image that all scenarios use."""
+
+    def run(self, command: list[str]) -> None:
+        """Runs one of the engine's commands to its end. Raises EngineFailed with what it wrote."""
+        with self.group.entered():
+            _run(command)
+
+    def run_many(self, commands: list[list[str]], workers: Executor) -> None:
+        """Runs several of them at once. Raises EngineFailed."""
+        with self.group.entered():
+            list(workers.map(_run, commands))
+
+    def close(self) -> None:
+        """Ends what the engine left running."""
+        deadline = time.monotonic() + KILL_SECONDS
+        while pids := self.group.pids():
+            if time.monotonic() > deadline:
+                raise EngineFailed(f"{self.name} left processes that do not end: {pids}")
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+        self.group.remove()
+
+
+class ApiEngine(Engine):
+    """An engine with a daemon that speaks the Docker Engine API over a socket of its own."""
+
+    # Where the engine would throw old output away, a scenario about output asks it to keep everything.
+    log_config: ClassVar[dict[str, object] | None] = None
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.socket = folder / "engine.sock"
+        self._daemon: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def daemon_command(self) -> list[str]:
+        """The command line of the daemon."""
+
+    @abstractmethod
+    def command(self, *args: str) -> list[str]:
+        """The command line of the client with these arguments."""
+
+    def cli_options(self) -> list[str]:
+        """Options of `run` that keep the container in the engine's control group."""
+        return []
+
+    def host_config(self) -> dict[str, object]:
+        """The same as part of an API request."""
+        return {}
+
+    def run_command(self, *args: str) -> list[str]:
+        """As a person would type it, without a network."""
+        return self.command("run", "--rm", "--network", "none", *self.cli_options(), image.REFERENCE, *args)
+
+    def import_image(self, tar: Path) -> None:
+        """Through the client."""
+        self.run(self.command("import", str(tar), image.REFERENCE))
+
+    def start(self) -> float:
+        """Starts the daemon and returns the seconds until it has listed its containers."""
+        began = time.monotonic()
+        with (self.folder / "daemon.log").open("ab") as log, self.group.entered():
+            self._daemon = subprocess.Popen(self.daemon_command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        while True:
+            try:
+                client = self.client()
+                client.call("GET", "/containers/json", all="true")
+                client.close()
+                return time.monotonic() - began
+            except (ConnectionError, FileNotFoundError):
+                if self._daemon.poll() is not None or time.monotonic() - began > ANSWER_SECONDS:
+                    text = (self.folder / "daemon.log").read_text(errors="replace")[-500:]
+                    raise EngineFailed(f"{self.name} does not answer; its log ends with: {text}") from None
+                time.sleep(0.005)
+
+    def stop(self) -> None:
+        """Ends the daemon and waits for it."""
+        if self._daemon is not None:
+            self._daemon.send_signal(signal.SIGTERM)
+            self._daemon.wait(timeout=ANSWER_SECONDS)
+            self._daemon = None
+
+    def close(self) -> None:
+        """Ends the daemon and everything that it left running."""
+        self.stop()
+        super().close()
+
+    def client(self) -> Client:
+        """A new connection to the engine's API, which the caller closes."""
+        return Client(str(self.socket))
+
+    def client_closing(self) -> contextlib.closing[Client]:
+        """The same as a context manager."""
+        return contextlib.closing(self.client())
+
+
+class Dockerd(ApiEngine):
+    """Docker, with overlay2 and without a bridge."""
+
+    name = "dockerd"
+    programs = ("dockerd", "docker")
+    log_config = {"Type": "json-file", "Config": {"max-size": "1g"}}
+
+    def daemon_command(self) -> list[str]:
+        """dockerd starts its own containerd."""
+        folders = ["--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "run")]
+        own = ["--pidfile", str(self.folder / "pid"), "-H", f"unix://{self.socket}", "--cgroup-parent", self.group.containers]
+        network = ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
+        return ["dockerd", *folders, *own, *network, "--storage-driver", "overlay2", "--log-level", "warn"]
+
+    def command(self, *args: str) -> list[str]:
+        """The docker client."""
+        return ["docker", "-H", f"unix://{self.socket}", *args]
+
+
+class Docket(ApiEngine):
+    """docket, called through the docker client, exactly as dockerd is."""
+
+    name = "docket"
+    programs = ("docker",)
+    log_config = {"Type": "json-file", "Config": {"max-size": "1g"}}
+    executable = str(Path(sys.executable).with_name("docket"))
+
+    @classmethod
+    def available(cls) -> bool:
+        """The docket of this environment counts, not one on PATH."""
+        return super().available() and Path(cls.executable).exists()
+
+    def daemon_command(self) -> list[str]:
+        """The same options as dockerd's."""
+        folders = ["--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "run")]
+        return [self.executable, "daemon", *folders, "--pidfile", str(self.folder / "pid"), "-H", f"unix://{self.socket}"]
+
+    def command(self, *args: str) -> list[str]:
+        """The docker client."""
+        return ["docker", "-H", f"unix://{self.socket}", *args]
+
+
+class DocketClient(Docket):
+    """docket, called through its own client."""
+
+    name = "docket-cli"
+    programs = ()
+
+    def command(self, *args: str) -> list[str]:
+        """The docket client."""
+        return [self.executable, "-H", f"unix://{self.socket}", *args]
+
+
+class Podman(ApiEngine):
+    """Podman: its client is the engine, and its API is a service that does the same work."""
+
+    name = "podman"
+    programs = ("podman",)
+
+    def _base(self) -> list[str]:
+        roots = ["--root", str(self.folder / "data"), "--runroot", str(self.folder / "run")]
+        return [
+            "podman",
+            *roots,
+            "--tmpdir",
+            str(self.folder / "tmp"),
+            "--cgroup-manager",
+            "cgroupfs",
+            "--storage-driver",
+            "overlay",
+        ]
+
+    def daemon_command(self) -> list[str]:
+        """The API service, without its idle timeout."""
+        return [*self._base(), "system", "service", "--time", "0", f"unix://{self.socket}"]
+
+    def command(self, *args: str) -> list[str]:
+        """The podman client, which does not ask the service."""
+        return [*self._base(), *args]
+
+    def cli_options(self) -> list[str]:
+        """Podman has no daemon that could be told once."""
+        return ["--cgroup-parent", self.group.containers]
+
+    def host_config(self) -> dict[str, object]:
+        """As for the command line."""
+        return {"CgroupParent": self.group.containers}
+
+
+class Runc(Engine):
+    """The bare runtime: no images, no daemon, no log. What a container costs before an engine is added."""
+
+    name = "runc"
+    programs = ("runc",)
+
+    def import_image(self, tar: Path) -> None:
+        """Lays out a bundle, which all containers share. Each gets a control group below that of the process that starts it."""
+        bundle = self.folder / "bundle"
+        image.write_rootfs(bundle / "rootfs")
+        subprocess.run(["runc", "spec", "-b", str(bundle)], check=True)
+        spec = json.loads((bundle / "config.json").read_text())
+        spec["process"]["terminal"] = False
+        spec["process"]["args"] = ["true"]
+        (bundle / "config.json").write_text(json.dumps(spec))
+
+    def run_command(self, *args: str) -> list[str]:
+        """The bundle's process is `true`, the only one that the scenarios run with this engine."""
+        return ["runc", "--root", str(self.folder / "run"), "run", "-b", str(self.folder / "bundle"), f"run-{uuid.uuid4().hex}"]
+
+
+ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Docket, DocketClient, Dockerd, Podman, Runc)}

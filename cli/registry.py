@@ -1,0 +1,73 @@
+"""Which commands there are, in which module each lives, and how the grouped spellings map to them.
+
+Only the module of the command that was called is imported. A row is `name: (module, attribute, summary)`: the attribute of
+`docket.cli.commands.<module>` is a `Command`. Summaries are repeated here so that `docket --help` imports no command; a test
+compares the two.
+"""
+
+from __future__ import annotations
+
+Row = tuple[str, str, str]
+
+COMMANDS: dict[str, Row] = {
+    "attach": ("attach", "ATTACH", "Attach the terminal's streams to a running container"),
+    "audit": ("history", "AUDIT", "Check that no event of the log was altered"),
+    "create": ("create", "CREATE", "Create a container without starting it"),
+    "daemon": ("daemon", "DAEMON", "Run the engine"),
+    "events": ("events", "EVENTS", "Show what happens in the engine as it happens"),
+    "exec": ("exec", "EXEC", "Run a command in a running container"),
+    "explain": ("history", "EXPLAIN", "Show the kernel's part of a container as shell commands"),
+    "forget": ("history", "FORGET", "Erase a container's secrets from the whole history"),
+    "images": ("images", "IMAGES", "List images"),
+    "import": ("images", "IMPORT", "Make an image from a tar archive of a file system"),
+    "info": ("system", "INFO", "Show facts about the engine and its host"),
+    "inspect": ("inspect", "INSPECT", "Show all that is known about objects"),
+    "kill": ("lifecycle", "KILL", "Send a signal to running containers"),
+    "log": ("log", "LOG", "Show the event log, the engine's source of truth"),
+    "logs": ("logs", "LOGS", "Show the output of a container"),
+    "pause": ("lifecycle", "PAUSE", "Freeze all processes of containers"),
+    "ps": ("ps", "PS", "List containers"),
+    "pull": ("images", "PULL", "Fetch an image from a registry"),
+    "rename": ("lifecycle", "RENAME", "Rename a container"),
+    "restart": ("lifecycle", "RESTART", "Stop and start containers"),
+    "rm": ("lifecycle", "RM", "Remove containers"),
+    "rmi": ("images", "RMI", "Remove images"),
+    "run": ("run", "RUN", "Create a container from an image and run it"),
+    "start": ("start", "START", "Start stopped containers"),
+    "stats": ("stats", "STATS", "Show the resource use of containers as it changes"),
+    "stop": ("lifecycle", "STOP", "Stop running containers"),
+    "tag": ("images", "TAG", "Give an image another name"),
+    "top": ("top", "TOP", "List the processes of a container"),
+    "unpause": ("lifecycle", "UNPAUSE", "Thaw all processes of containers"),
+    "version": ("system", "VERSION", "Show the versions of client and engine"),
+    "wait": ("lifecycle", "WAIT", "Wait until containers stop and print their exit codes"),
+}
+
+_CONTAINER = "attach create exec kill logs pause rename restart rm run start stats stop top unpause wait".split()
+
+# Grouped spellings: `docket container ls` is `docket ps`, said with other words.
+GROUPS: dict[str, tuple[str, dict[str, str]]] = {
+    "container": (
+        "Manage containers",
+        {**{name: name for name in _CONTAINER}, "ls": "ps", "list": "ps", "ps": "ps", "remove": "rm", "inspect": "container-inspect"},
+    ),
+    "image": (
+        "Manage images",
+        {
+            "ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "import": "import", "pull": "pull", "tag": "tag",
+            "inspect": "image-inspect",
+        },
+    ),
+    "system": ("Manage the engine", {"info": "info", "events": "events"}),
+}  # fmt: skip
+
+# Reached through a group only.
+GROUPED_ONLY: dict[str, Row] = {
+    "container-inspect": ("inspect", "CONTAINER_INSPECT", "Show all that is known about containers"),
+    "image-inspect": ("inspect", "IMAGE_INSPECT", "Show all that is known about images"),
+}
+
+
+def row(name: str) -> Row:
+    """The row of a command or of a command behind a group."""
+    return COMMANDS.get(name) or GROUPED_ONLY[name]

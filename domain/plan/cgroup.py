@@ -1,0 +1,82 @@
+"""The cgroup of a container: which controllers its limits need, and what is written where (cgroup-v2, "Controllers").
+
+A limit whose controller the host cannot give is refused with the reason; none is dropped silently.
+"""
+
+from __future__ import annotations
+
+from docket.domain.errors import Rejected, Unsupported
+from docket.domain.model.container.spec import Resources
+from docket.domain.plan import operations as op
+from docket.domain.ports import HostFacts
+
+_PERIOD_US = 100_000
+DEFAULT_PIDS = 32_768
+
+
+def settings(resources: Resources) -> tuple[tuple[str, str, str], ...]:
+    """``(controller, file, value)`` for every limit that was asked for."""
+    wanted: list[tuple[str, str, str]] = []
+    if resources.memory_bytes:
+        wanted.append(("memory", "memory.max", str(resources.memory_bytes)))
+        wanted.append(("memory", "memory.swap.max", _swap(resources)))
+    if resources.memory_reservation_bytes:
+        wanted.append(("memory", "memory.low", str(resources.memory_reservation_bytes)))
+    if resources.cpu_shares:
+        wanted.append(("cpu", "cpu.weight", str(weight_of_shares(resources.cpu_shares))))
+    if resources.nano_cpus or resources.cpu_quota_us:
+        wanted.append(("cpu", "cpu.max", _cpu_max(resources)))
+    if resources.cpuset_cpus:
+        wanted.append(("cpuset", "cpuset.cpus", resources.cpuset_cpus))
+    if resources.cpuset_mems:
+        wanted.append(("cpuset", "cpuset.mems", resources.cpuset_mems))
+    if resources.pids_limit:
+        wanted.append(("pids", "pids.max", "max" if resources.pids_limit < 0 else str(resources.pids_limit)))
+    if resources.blkio_weight:
+        wanted.append(("io", "io.weight", f"default {1 + (resources.blkio_weight - 10) * 9999 // 990}"))
+    wanted += [("io", "io.max", f"{limit.device} {limit.limit}={limit.rate}") for limit in resources.blkio]
+    return tuple(wanted)
+
+
+def _swap(resources: Resources) -> str:
+    """Docker counts memory and swap together, and gives as much swap as memory when nothing is said; -1 is no limit."""
+    if resources.memory_swap_bytes < 0:
+        return "max"
+    total = resources.memory_swap_bytes or 2 * resources.memory_bytes
+    return str(max(total - resources.memory_bytes, 0))
+
+
+def weight_of_shares(shares: int) -> int:
+    """cpu.weight (1–10000) of cpu.shares (2–262144), with the formula that OCI runtimes use."""
+    return 1 + ((min(max(shares, 2), 262_144) - 2) * 9999) // 262_142
+
+
+def _cpu_max(resources: Resources) -> str:
+    if resources.nano_cpus:
+        return f"{max(resources.nano_cpus * _PERIOD_US // 1_000_000_000, 1000)} {_PERIOD_US}"
+    quota = str(resources.cpu_quota_us) if resources.cpu_quota_us > 0 else "max"
+    return f"{quota} {resources.cpu_period_us or _PERIOD_US}"
+
+
+def check(resources: Resources, host: HostFacts) -> None:
+    """Raises `Rejected` when a limit needs a controller that this host cannot give."""
+    for controller, file, _ in settings(resources):
+        if controller in host.controllers:
+            continue
+        if controller in host.cgroup_v1_controllers:
+            reason = f"the {controller} controller is bound to cgroup v1; boot with systemd.unified_cgroup_hierarchy=1"
+        else:
+            reason = f"the kernel offers no {controller} controller in {host.cgroup_root or 'a cgroup2 hierarchy'}"
+        raise Rejected(Unsupported(f"cannot set {file} as asked: {reason}"))
+
+
+def prepare(path: str, resources: Resources, host: HostFacts) -> tuple[op.AnyOperation, ...]:
+    """The operations that make and limit the cgroup at ``path``; nothing without a cgroup2 hierarchy."""
+    if not path:
+        return ()
+    wanted = settings(resources)
+    if not resources.pids_limit and "pids" in host.controllers:
+        wanted = (*wanted, ("pids", "pids.max", str(DEFAULT_PIDS)))
+    counted = tuple(name for name in ("cpu", "memory", "pids", "io", "cpuset") if name in host.controllers)
+    writes = tuple(op.WriteCgroup(path, file, value) for _, file, value in wanted)
+    return (op.CreateCgroup(path, counted), *writes)

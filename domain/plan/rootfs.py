@@ -1,0 +1,167 @@
+"""The root filesystem: overlay, the kernel's filesystems, devices, generated files, binds, masks.
+
+Mounts, masks and device nodes are Docker's defaults (security.md, section 2). Order matters: what the user mounts comes after the
+kernel's filesystems and in order of depth, so that nothing hides what was asked for; masks come after the pivot.
+"""
+
+from __future__ import annotations
+
+from docket.domain.model.container.spec import ContainerSpec, MountSpec
+from docket.domain.plan import operations as op
+from docket.domain.plan.settings import HostFiles, Places
+from docket.domain.ports import HostFacts
+
+SAFE = ("NOSUID", "NOEXEC", "NODEV")
+
+MASKED_PATHS = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+DEVICES = (
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+)
+LINKS = (
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/ptmx", "pts/ptmx"),
+)
+GENERATED = ("hosts", "hostname", "resolv.conf")
+
+
+def prepare(container: str, spec: ContainerSpec, places: Places, files: HostFiles) -> tuple[op.AnyOperation, ...]:
+    """The directories of the writable layer, and the generated files, on the host."""
+    lasting = places.container(container)
+    runtime = places.runtime(container)
+    return (
+        op.MakeDirectory(lasting, 0o710, lasting=True),
+        op.MakeDirectory(f"{lasting}/upper", 0o755, lasting=True),
+        op.MakeDirectory(f"{lasting}/work", 0o700, lasting=True),
+        op.MakeDirectory(runtime, 0o710),
+        *(op.WriteFile(f"{runtime}/{name}", content) for name, content in _generated(spec, files).items()),
+    )
+
+
+def _generated(spec: ContainerSpec, files: HostFiles) -> dict[str, str]:
+    if spec.network == "host":
+        hosts, resolv = files.hosts, files.resolv_conf
+    else:
+        hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
+        hosts += "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
+        resolv = "".join(f"nameserver {server}\n" for server in spec.dns)
+        resolv += f"search {' '.join(spec.dns_search)}\n" if spec.dns_search else ""
+        resolv += f"options {' '.join(spec.dns_options)}\n" if spec.dns_options else ""
+    for entry in spec.extra_hosts:
+        name, _, address = entry.partition(":")
+        hosts += f"{address}\t{name}\n"
+    return {"hosts": hosts, "hostname": f"{spec.hostname}\n", "resolv.conf": resolv}
+
+
+def mounts(
+    container: str, spec: ContainerSpec, lowerdirs: tuple[str, ...], places: Places, host: HostFacts
+) -> tuple[op.AnyOperation, ...]:
+    """Everything from the first private mount to the pivot."""
+    lasting = places.container(container)
+    return (
+        op.Mount("", "/", "", ("REC", "SLAVE")),
+        op.MountOverlay(lowerdirs, f"{lasting}/upper", f"{lasting}/work", places.rootfs),
+        op.EnterRoot(places.rootfs),
+        *_kernel_filesystems(spec, host),
+        *(op.BindInRoot(f"{places.runtime(container)}/{name}", f"/etc/{name}") for name in GENERATED),
+        *_user_mounts(spec),
+        *_devices(spec),
+    )
+
+
+def _kernel_filesystems(spec: ContainerSpec, host: HostFacts) -> tuple[op.AnyOperation, ...]:
+    sys_flags = SAFE if spec.privileged else ("RDONLY", *SAFE)
+    if spec.network == "host":
+        # sysfs belongs to a network namespace; a process of the host's user namespace may mount it all the same.
+        sys_flags = (*sys_flags,)
+    cgroup: tuple[op.AnyOperation, ...] = ()
+    if host.cgroup_root:
+        cgroup = (op.MountInRoot("cgroup2", "/sys/fs/cgroup", sys_flags),)
+    ipc: tuple[op.AnyOperation, ...]
+    if spec.ipc == "host":
+        ipc = (op.BindInRoot("/dev/shm", "/dev/shm"), op.BindInRoot("/dev/mqueue", "/dev/mqueue"))
+    else:
+        shm = () if spec.ipc == "none" else (op.MountInRoot("tmpfs", "/dev/shm", SAFE, f"mode=1777,size={spec.shm_bytes}"),)
+        ipc = (op.MountInRoot("mqueue", "/dev/mqueue", SAFE), *shm)
+    return (
+        op.MountInRoot("proc", "/proc", SAFE),
+        op.MountInRoot("tmpfs", "/dev", ("NOSUID", "STRICTATIME"), "mode=755,size=65536k"),
+        *(op.MakeNodeInRoot(f"/dev/{name}", "c", major, minor) for name, major, minor in DEVICES),
+        *(op.SymlinkInRoot(path, target) for path, target in LINKS),
+        op.MountInRoot("devpts", "/dev/pts", ("NOSUID", "NOEXEC"), "newinstance,ptmxmode=0666,mode=0620,gid=5"),
+        op.MountInRoot("sysfs", "/sys", sys_flags),
+        *cgroup,
+        *ipc,
+    )
+
+
+def _user_mounts(spec: ContainerSpec) -> tuple[op.AnyOperation, ...]:
+    ordered = sorted(spec.mounts, key=lambda mount: mount.target.rstrip("/").count("/"))
+    return tuple(_tmpfs(mount) if mount.kind == "tmpfs" else _bind(mount) for mount in ordered)
+
+
+def _bind(mount: MountSpec) -> op.BindInRoot:
+    return op.BindInRoot(mount.source, mount.target, mount.readonly, mount.recursive, mount.propagation)
+
+
+def _tmpfs(mount: MountSpec) -> op.MountInRoot:
+    flags = ["NOSUID", "NODEV", "NOEXEC"]
+    data = [f"mode={mount.mode:o}"] if mount.mode else []
+    if mount.size_bytes:
+        data.append(f"size={mount.size_bytes}")
+    for option in mount.options:
+        if option in _ALLOWING:
+            flags = [flag for flag in flags if flag != _ALLOWING[option]]
+        elif option in _FLAGS:
+            flags.append(_FLAGS[option])
+        elif option.startswith("mode="):
+            data = [entry for entry in data if not entry.startswith("mode=")] + [option]
+        elif option != "rw":
+            data.append(option)
+    if mount.readonly:
+        flags.append("RDONLY")
+    return op.MountInRoot("tmpfs", mount.target, tuple(dict.fromkeys(flags)), ",".join(data))
+
+
+_ALLOWING = {"exec": "NOEXEC", "suid": "NOSUID", "dev": "NODEV"}
+_FLAGS = {"ro": "RDONLY", "noexec": "NOEXEC", "nosuid": "NOSUID", "nodev": "NODEV", "noatime": "NOATIME"}
+
+
+def _devices(spec: ContainerSpec) -> tuple[op.AnyOperation, ...]:
+    return tuple(op.BindInRoot(device.source, device.target, recursive=False) for device in spec.devices)
+
+
+def seal(spec: ContainerSpec, host: HostFacts) -> tuple[op.AnyOperation, ...]:
+    """What is closed once the pivot is done: masks, read-only paths, and the root itself when asked."""
+    throttles = tuple(f"/sys/devices/system/cpu/cpu{cpu}/thermal_throttle" for cpu in range(host.possible_cpus))
+    masked = (*MASKED_PATHS, *throttles) if spec.masked_paths is None else spec.masked_paths
+    readonly = READONLY_PATHS if spec.readonly_paths is None else spec.readonly_paths
+    if spec.privileged:
+        masked = readonly = ()
+    root = (op.SetReadOnly("/"),) if spec.readonly_rootfs else ()
+    return (
+        *(op.SetReadOnly(path) for path in readonly),
+        *(op.MaskPath(path) for path in masked),
+        *root,
+    )

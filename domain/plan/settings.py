@@ -1,0 +1,54 @@
+"""What a plan needs to know beside the container's own specification: places, host facts, and other containers' processes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from docket.domain.ports import HostFacts, ProcessIdentity
+
+
+class Places(msgspec.Struct, frozen=True):
+    """Where the engine keeps things on the host."""
+
+    data_root: str
+    exec_root: str
+
+    @property
+    def rootfs(self) -> str:
+        """The one empty directory that every container mounts its root on, in its own mount namespace."""
+        return f"{self.exec_root}/rootfs"
+
+    def container(self, container: str) -> str:
+        """A container's lasting directory: writable layer, output, exit status."""
+        return f"{self.data_root}/containers/{container}"
+
+    def runtime(self, container: str) -> str:
+        """A container's volatile directory: generated files."""
+        return f"{self.exec_root}/containers/{container}"
+
+    def shim(self, key: str) -> str:
+        return f"{self.exec_root}/shims/{key}"
+
+    def log(self, container: str) -> str:
+        return f"{self.container(container)}/container.log"
+
+    def exit_file(self, container: str, exec_id: str = "") -> str:
+        return f"{self.container(container)}/{f'exec-{exec_id}' if exec_id else 'init'}.exit"
+
+    def cgroup(self, host: HostFacts, container: str) -> str:
+        return f"{host.cgroup_root}/docket/{container}" if host.cgroup_root else ""
+
+
+class Peers(msgspec.Struct, frozen=True):
+    """Running processes of other containers whose namespaces are to be joined."""
+
+    network: ProcessIdentity | None = None
+    pid: ProcessIdentity | None = None
+    ipc: ProcessIdentity | None = None
+
+
+class HostFiles(msgspec.Struct, frozen=True):
+    """Host files that a container's generated ones are made from."""
+
+    resolv_conf: str = ""
+    hosts: str = ""

@@ -1,0 +1,173 @@
+"""The small ports beside the kernel, in memory: output logs, clock, ids, root filesystems."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+import trio
+
+from docket.domain.ports import LogEntry, LogSettings
+from docket.kernel.fake.filesystem import Directory, Inode, directory_at, seed
+
+if TYPE_CHECKING:
+    from docket.kernel.fake.kernel import FakeKernel
+
+LAYERS = "/var/lib/docket/layers"
+
+
+class _OutputFile:
+    """The output of one container."""
+
+    def __init__(self) -> None:
+        self.entries: list[LogEntry] = []
+        self.dropped = 0
+        """How many entries rotation has taken from the front."""
+        self.writers = 0
+        self.removed = False
+        self.changed = trio.Event()
+
+    def wake(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
+
+
+class FakeOutputLogs:
+    """Implements `docket.domain.ports.OutputLogs`.
+
+    Following a log waits for its first writer, and ends when the last writer has closed it or it is removed.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[str, _OutputFile] = {}
+
+    def open(self, path: str) -> None:
+        """A process begins to write to a log."""
+        file = self._files.setdefault(path, _OutputFile())
+        file.writers += 1
+        file.wake()
+
+    def append(self, settings: LogSettings, entry: LogEntry) -> None:
+        """Add an entry; the oldest are dropped when all files together are full."""
+        file = self._files[settings.path]
+        file.entries.append(entry)
+        size = sum(len(kept.data) for kept in file.entries)
+        while size > settings.max_bytes * settings.files and len(file.entries) > 1:
+            size -= len(file.entries.pop(0).data)
+            file.dropped += 1
+        file.wake()
+
+    def close(self, path: str) -> None:
+        """A process has written everything."""
+        self._files[path].writers -= 1
+        self._files[path].wake()
+
+    def content(self, path: str, stream: int | None = None) -> bytes:
+        """All that was written, of one stream or both, for tests."""
+        file = self._files.get(path, _OutputFile())
+        return b"".join(entry.data for entry in file.entries if stream in (None, entry.stream))
+
+    async def read(self, path: str, *, follow: bool = False) -> AsyncIterator[LogEntry]:
+        """The entries so far, and with ``follow`` those to come."""
+        file = self._files.setdefault(path, _OutputFile()) if follow else self._files.get(path, _OutputFile())
+        while follow and not file.writers and not file.entries and not file.removed:
+            await file.changed.wait()
+        position = file.dropped
+        while True:
+            position = max(position, file.dropped)
+            for entry in file.entries[position - file.dropped :]:
+                position += 1
+                yield entry
+            if position < file.dropped + len(file.entries):
+                continue
+            if not follow or not file.writers:
+                return
+            await file.changed.wait()
+
+    async def remove(self, path: str) -> None:
+        """Forget a log."""
+        await trio.lowlevel.checkpoint()
+        file = self._files.pop(path, None)
+        if file is not None:
+            file.removed = True
+            file.writers = 0
+            file.wake()
+
+
+class FakeClock:
+    """Implements `docket.domain.ports.Clock`: set by hand, or trio's clock, so that a mock clock moves it."""
+
+    def __init__(self, now_ns: int = 1_700_000_000_000_000_000, *, follow_trio: bool = True) -> None:
+        self._base_ns = now_ns
+        self._follow = follow_trio
+        self._started: float | None = None
+
+    def now_ns(self) -> int:
+        """Now, in nanoseconds since the epoch."""
+        if not self._follow:
+            return self._base_ns
+        current = trio.current_time()
+        if self._started is None:
+            self._started = current
+        return self._base_ns + round((current - self._started) * 1e9)
+
+    def advance(self, ns: int) -> None:
+        """Let time pass."""
+        self._base_ns += ns
+
+
+class SequentialIds:
+    """Implements `docket.domain.ports.Ids`: the same ids for the same seed, in the same order."""
+
+    def __init__(self, seed: str = "docket") -> None:
+        self._seed = seed
+        self._numbers = itertools.count(1)
+
+    def new(self, digits: int = 64) -> str:
+        """The next id."""
+        number = next(self._numbers)
+        text = ""
+        while len(text) < digits:
+            text += hashlib.sha256(f"{self._seed}/{number}/{len(text)}".encode()).hexdigest()
+        return text[:digits]
+
+
+class FakeRootfs:
+    """Implements `docket.domain.ports.Rootfs` on a fake kernel's host filesystem.
+
+    A layer that nobody seeded is made when it is first asked for: the lowest one with the files of a small system, the others
+    empty.
+    """
+
+    def __init__(self, kernel: FakeKernel, layers: str = LAYERS) -> None:
+        self._kernel = kernel
+        self._layers = layers
+        self.removed: list[str] = []
+
+    def seed_layer(self, diff_id: str, files: dict[str, bytes | Inode]) -> str:
+        """Make a layer with these files; returns its directory."""
+        path = self._path(diff_id)
+        seed(directory_at(self._kernel.host_files, path), files)
+        return path
+
+    def lowerdirs(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
+        """The directories of the layers, top-most first."""
+        for index, diff_id in enumerate(diff_ids):
+            if not self._kernel.exists(self._path(diff_id)):
+                self._kernel.make_layer(self._path(diff_id), system=index == 0)
+        return tuple(self._path(diff_id) for diff_id in reversed(diff_ids))
+
+    async def remove(self, path: str) -> None:
+        """Delete a tree; one that is not there is no error."""
+        await trio.lowlevel.checkpoint()
+        parent, _, name = path.rstrip("/").rpartition("/")
+        if self._kernel.exists(path):
+            holder = directory_at(self._kernel.host_files, parent)
+            assert isinstance(holder, Directory)
+            del holder.entries[name]
+        self.removed.append(path)
+
+    def _path(self, diff_id: str) -> str:
+        return f"{self._layers}/{diff_id.removeprefix('sha256:')}"

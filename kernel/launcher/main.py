@@ -1,0 +1,66 @@
+"""The launcher: small, warm and single-threaded, so that starting a container costs a fork and not an interpreter.
+
+    daemon ──seqpacket──► launcher          one message a launch, with two descriptors:
+                             └─ fork ─► shim      the shim's control socket, and a memfd with the request
+
+The daemon starts it before it has any thread, from a sealed copy of the interpreter (S1), and it ends when the daemon's end of
+the socket closes. Shims are not its business once forked: the kernel reaps them, and they outlive it.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import array
+import gc
+import os
+import sys
+
+from docket.kernel.linux import abi, syscalls
+from docket.kernel.shim import main as shim
+
+_SCM_RIGHTS = 1
+_SOL_SOCKET = 1
+
+
+def main(descriptor: int) -> None:
+    """Serve launches from the socket with this descriptor until the daemon is gone."""
+    channel = _socket.socket(fileno=descriptor)
+    syscalls.prctl(abi.PR_SET_DUMPABLE, 0)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    while True:
+        message, ancillary, _, _ = channel.recvmsg(16, 256)
+        if not message:
+            return
+        control, request = _descriptors(ancillary)
+        if os.fork() == 0:
+            _become_shim(channel, control, request)
+        os.close(control)
+        os.close(request)
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int]:
+    received = array.array("i")
+    for level, kind, data in ancillary:
+        if level == _SOL_SOCKET and kind == _SCM_RIGHTS:
+            received.frombytes(data)
+    return received[0], received[1]
+
+
+def _become_shim(channel: _socket.socket, control: int, request: int) -> None:
+    """Never returns: whatever happens, a shim must not go on as a second launcher."""
+    status = 1
+    try:
+        os.close(channel.detach())
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+        shim.run(control, request)
+        status = 0
+    except BaseException as error:
+        sys.stderr.write(f"docket shim: {type(error).__name__}: {error}\n")
+        sys.stderr.flush()
+    finally:
+        os._exit(status)

@@ -1,0 +1,45 @@
+"""What the operations of one plan share while they are performed, and the raising of their failures."""
+
+from __future__ import annotations
+
+DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class ResolvedUser:
+    """The result of `ResolveUser`."""
+
+    __slots__ = ("gid", "groups", "home", "uid")
+
+    def __init__(self, uid: int, gid: int, groups: list[int], home: bytes) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.groups = groups
+        self.home = home
+
+
+class Context:
+    """State of a plan under way: the entered root, named results, and what was handed over beside the plan."""
+
+    __slots__ = ("arguments", "channel", "child_pid", "environment", "keep_fd", "root", "users")
+
+    def __init__(self, arguments: list[str], environment: list[str]) -> None:
+        self.arguments = arguments
+        self.environment = [entry.encode("utf-8", "surrogateescape") for entry in environment]
+        self.root = -1
+        """Descriptor of the root filesystem, from `EnterRoot` on."""
+        self.users: dict[str, ResolvedUser] = {}
+        self.child_pid = 0
+        """The cloned process, on the shim's side."""
+        self.keep_fd = -1
+        """The one descriptor above 2 that the child needs until execve."""
+        self.channel: object = None
+        """The socket to the shim that descriptors are sent through."""
+
+    def environ(self) -> dict[bytes, bytes]:
+        """The environment as execve wants it; of equal names the last one counts."""
+        entries = {}
+        for entry in self.environment:
+            name, separator, value = entry.partition(b"=")
+            if separator:
+                entries[name] = value
+        return entries

@@ -1,0 +1,189 @@
+"""Operations on the host: directories, generated files, cgroups, id maps. Performed by the shim, undone by shim or engine."""
+
+from __future__ import annotations
+
+import os
+from errno import EBUSY, EEXIST, EINVAL, ENOENT, EOPNOTSUPP, ESRCH
+
+from docket.kernel.linux import abi, syscalls
+from docket.kernel.linux.context import Context
+from docket.kernel.linux.syscalls import SyscallError
+
+_KILL_ATTEMPTS = 200
+
+
+def read_small_file(path: str, limit: int = 65_536) -> str:
+    """The text of a small kernel-made file."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, limit).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(fd)
+
+
+def make_directory(context: Context, path: str, mode: int, lasting: bool) -> bool:
+    """False when the directory was there before: then there is nothing to undo."""
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return False
+    os.chmod(path, mode)
+    return True
+
+
+def remove_directory(context: Context, path: str) -> None:
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
+
+
+def write_file(context: Context, path: str, content: str, mode: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(path, flags, mode)
+    try:
+        os.fchmod(fd, mode)
+        os.write(fd, content.encode("utf-8", "surrogateescape"))
+    finally:
+        os.close(fd)
+
+
+def unlink(context: Context, path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def create_cgroup(context: Context, path: str, controllers: list[str]) -> None:
+    """mkdir, with the controllers enabled in every ancestor up to the mount point (cgroup-v2, "Top-down Constraint")."""
+    missing = []
+    at = path
+    while not os.path.exists(at):
+        missing.append(at)
+        at = os.path.dirname(at)
+    parents = [os.path.dirname(directory) for directory in reversed(missing)]
+    for parent, directory in zip(parents, reversed(missing), strict=True):
+        _enable_controllers(parent, controllers)
+        try:
+            os.mkdir(directory, 0o755)
+        except FileExistsError:
+            continue
+    if not missing:
+        _enable_controllers(os.path.dirname(path), controllers)
+
+
+def _enable_controllers(cgroup: str, controllers: list[str]) -> None:
+    if not controllers:
+        return
+    enabled = read_small_file(f"{cgroup}/cgroup.subtree_control").split()
+    wanted = [f"+{name}" for name in controllers if name not in enabled]
+    if wanted:
+        write_control(f"{cgroup}/cgroup.subtree_control", " ".join(wanted))
+
+
+def write_control(path: str, value: str) -> None:
+    """Write a kernel control file in one call."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SyscallError("open", error.errno or EINVAL, path) from error
+    try:
+        os.write(fd, value.encode())
+    except OSError as error:
+        raise SyscallError("write", error.errno or EINVAL, path) from error
+    finally:
+        os.close(fd)
+
+
+def remove_cgroup(context: Context, path: str) -> None:
+    """cgroup.kill (Linux 5.14), then rmdir, which succeeds when the last process is reaped."""
+    if not os.path.isdir(path):
+        return
+    for attempt in range(_KILL_ATTEMPTS):
+        try:
+            os.rmdir(path)
+            return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != EBUSY or attempt == _KILL_ATTEMPTS - 1:
+                raise SyscallError("rmdir", error.errno or EBUSY, path) from error
+        _empty_cgroup(path)
+
+
+def _empty_cgroup(path: str) -> None:
+    """Kill what runs in a cgroup, remove the cgroups that were made below it, and let the kernel reap."""
+    try:
+        write_control(f"{path}/cgroup.kill", "1")
+    except SyscallError as error:
+        if error.errno not in (ENOENT, EOPNOTSUPP):
+            raise
+        _kill_one_by_one(path)
+    for entry in os.scandir(path):
+        if entry.is_dir(follow_symlinks=False):
+            remove_cgroup(_NO_CONTEXT, entry.path)
+    _nap()
+
+
+def _kill_one_by_one(path: str) -> None:
+    """Before Linux 5.14 there is no cgroup.kill."""
+    for pid in read_small_file(f"{path}/cgroup.procs").split():
+        try:
+            os.kill(int(pid), 9)
+        except ProcessLookupError:
+            continue
+
+
+def _nap() -> None:
+    """A millisecond or so, without the time module: the child side imports nothing it does not need."""
+    import select
+
+    select.select((), (), (), 0.002)
+
+
+def write_cgroup(context: Context, path: str, file: str, value: str) -> None:
+    write_control(f"{path}/{file}", value)
+
+
+def write_id_maps(context: Context, uids: list[list[int]], gids: list[list[int]]) -> None:
+    for name, mapping in (("uid_map", uids), ("gid_map", gids)):
+        lines = "\n".join(" ".join(str(number) for number in line) for line in mapping)
+        write_control(f"/proc/{context.child_pid}/{name}", lines + "\n")
+
+
+def start_time_of(pid: int) -> int:
+    """Field 22 of /proc/pid/stat. Raises `SyscallError` ESRCH when there is no such process."""
+    try:
+        stat = read_small_file(f"/proc/{pid}/stat")
+    except OSError as error:
+        raise SyscallError("open", ESRCH, f"/proc/{pid}/stat") from error
+    return int(stat[stat.rindex(")") + 2 :].split()[19])
+
+
+def join_namespaces(context: Context, pid: int, start_time: int, namespaces: list[str]) -> None:
+    """setns(2) by pidfd, once it is sure that the pid is still the process that was meant (S15)."""
+    flags = 0
+    for name in namespaces:
+        flags |= abi.NAMESPACES[name]
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError as error:
+        raise SyscallError("pidfd_open", error.errno or ESRCH, str(pid)) from error
+    try:
+        if start_time_of(pid) != start_time:
+            raise SyscallError("pidfd_open", ESRCH, str(pid))
+        syscalls.setns(pidfd, flags)
+    finally:
+        os.close(pidfd)
+
+
+def cgroup_descriptor(path: str) -> int:
+    """A descriptor of a cgroup's directory, for CLONE_INTO_CGROUP."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SyscallError("open", error.errno or EEXIST, path) from error
+
+
+_NO_CONTEXT = Context([], [])

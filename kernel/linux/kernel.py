@@ -1,0 +1,340 @@
+"""`LinuxKernel`: the kernel port on the real kernel, from the daemon's side.
+
+It starts the launcher, talks to one shim per process (`docket.kernel.shim.main` has the messages), and does the little that needs
+no shim itself: signals by pidfd, the freezer, undos after the end. Nothing here is asked of a process whose identity (pid and
+start time in this boot) was not checked (S15).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from errno import ESRCH
+from typing import Any
+
+import msgspec
+import trio
+
+from docket.domain.errors import KernelError, Unavailable
+from docket.domain.plan.operations import Operation, OperationResult
+from docket.domain.ports import (
+    Attachment,
+    Exit,
+    Found,
+    HostFacts,
+    Launch,
+    Launched,
+    LaunchFailed,
+    ProcessIdentity,
+    ProcessRow,
+    Statistics,
+)
+from docket.kernel.linux import facts, sampling
+from docket.kernel.linux.context import Context
+from docket.kernel.linux.host import start_time_of, write_control
+from docket.kernel.linux.interpreter import perform
+from docket.kernel.linux.launching import Launcher
+from docket.kernel.linux.syscalls import SyscallError
+
+_MESSAGE = 262_144
+_FROZEN_SECONDS = 10
+_SOCKET_NAME = "shim.sock"
+
+
+class _Shim:
+    """The daemon's end of one shim's control socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = trio.socket.from_stdlib_socket(connection)
+        self.answered = trio.Event()
+        self.answer: dict[str, Any] = {}
+        self.ended = trio.Event()
+        self.exit: Exit | None = None
+
+    def hear(self, message: dict[str, Any]) -> None:
+        if "exited" in message:
+            told = message["exited"]
+            self.exit = Exit(told["code"], told["oom"], told["time_ns"])
+            self.ended.set()
+        else:
+            self.answer = message
+            self.answered.set()
+
+    def lost(self) -> None:
+        self.answered.set()
+        self.ended.set()
+
+
+class LinuxKernel:
+    """Implements `docket.domain.ports.Kernel`. Make it with `LinuxKernel.open`."""
+
+    def __init__(self, nursery: trio.Nursery, launcher: Launcher, host: HostFacts) -> None:
+        self._nursery = nursery
+        self._launcher = launcher
+        self._host = host
+        self._shims: dict[str, _Shim] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, launcher: Launcher | None = None) -> AsyncIterator[LinuxKernel]:
+        """A kernel whose launcher lives as long as the context. Give one that was started before the first thread."""
+        launcher = launcher or Launcher()
+        try:
+            async with trio.open_nursery() as nursery:
+                yield cls(nursery, launcher, facts.host_facts())
+                nursery.cancel_scope.cancel()
+        finally:
+            launcher.close()
+
+    def host(self) -> HostFacts:
+        return self._host
+
+    # Launching.
+
+    async def launch(self, launch: Launch) -> Launched:
+        _make_directory(launch.directory)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        shim = _Shim(ours)
+        with theirs:
+            for attachment in launch.attachments:
+                await _hand_over(shim, attachment)
+            self._launcher.launch(theirs, _request(launch))
+        self._shims[launch.key] = shim
+        self._nursery.start_soon(self._listen, shim)
+        await shim.answered.wait()
+        if "launched" not in shim.answer:
+            self._forget(launch.key)
+            with suppress(OSError):
+                os.rmdir(launch.directory)
+            raise _failure(launch, shim.answer.get("failed"))
+        identity = ProcessIdentity(shim.answer["pid"], shim.answer["start_time"], self._host.boot_id)
+        return Launched(identity, _results(launch, shim.answer["launched"]))
+
+    async def _listen(self, shim: _Shim) -> None:
+        decoder = msgspec.json.Decoder(dict[str, Any])
+        while True:
+            try:
+                message = await shim.socket.recv(_MESSAGE)
+            except (OSError, trio.ClosedResourceError):
+                message = b""
+            if not message:
+                shim.lost()
+                return
+            shim.hear(decoder.decode(message))
+
+    async def find(self, key: str, directory: str, exit_file: str) -> Found:
+        connection = _connect(directory)
+        if connection is None:
+            return Found(exit=_read_exit(exit_file))
+        shim = _Shim(connection)
+        self._shims[key] = shim
+        self._nursery.start_soon(self._listen, shim)
+        await shim.answered.wait()
+        if "found" not in shim.answer:
+            self._forget(key)
+            return Found(exit=_read_exit(exit_file))
+        return Found(ProcessIdentity(shim.answer["pid"], shim.answer["start_time"], self._host.boot_id), shim.exit)
+
+    # The end.
+
+    async def exited(self, key: str) -> Exit:
+        shim = self._shim(key)
+        await shim.ended.wait()
+        if shim.exit is None:
+            raise Unavailable(f"the shim of {key} ended before its process did: its exit status is not known")
+        return shim.exit
+
+    async def release(self, key: str, directory: str, exit_file: str, operations: Sequence[Operation]) -> None:
+        shim = self._shims.get(key)
+        if shim is not None:
+            with suppress(OSError, trio.ClosedResourceError):
+                await shim.socket.send(b'{"release":true}')
+            self._forget(key)
+        failures = [failure for operation in operations if (failure := _undo(operation)) is not None]
+        for path in (exit_file, f"{directory}/{_SOCKET_NAME}"):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+        with suppress(FileNotFoundError):
+            os.rmdir(directory)
+        if failures:
+            raise failures[0]
+
+    def _forget(self, key: str) -> None:
+        shim = self._shims.pop(key, None)
+        if shim is not None:
+            shim.socket.close()
+
+    # While it runs.
+
+    async def signal(self, key: str, identity: ProcessIdentity, signal: int) -> bool:
+        if identity.boot_id != self._host.boot_id:
+            return False
+        try:
+            pidfd = os.pidfd_open(identity.pid)
+        except ProcessLookupError:
+            return False
+        try:
+            if start_time_of(identity.pid) != identity.start_time:
+                return False
+            _send_signal(pidfd, signal)
+        except SyscallError as error:
+            if error.errno == ESRCH:
+                return False
+            raise _kernel_error(f"send signal {signal}", error) from error
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(pidfd)
+        return True
+
+    async def freeze(self, cgroup: str) -> None:
+        await _set_frozen(cgroup, True)
+
+    async def thaw(self, cgroup: str) -> None:
+        await _set_frozen(cgroup, False)
+
+    async def attach(self, key: str, attachment: Attachment) -> None:
+        await _hand_over(self._shim(key), attachment)
+
+    async def resize(self, key: str, rows: int, columns: int) -> None:
+        await self._shim(key).socket.send(msgspec.json.encode({"resize": [rows, columns]}))
+
+    async def processes(self, cgroup: str) -> tuple[ProcessRow, ...]:
+        return sampling.processes(cgroup)
+
+    async def statistics(self, cgroup: str, pid: int) -> Statistics:
+        return sampling.statistics(cgroup, pid)
+
+    def _shim(self, key: str) -> _Shim:
+        try:
+            return self._shims[key]
+        except KeyError:
+            raise Unavailable(f"no shim of {key} is known to this engine") from None
+
+
+def _make_directory(path: str) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        with suppress(FileNotFoundError):
+            os.unlink(f"{path}/{_SOCKET_NAME}")
+
+
+def _request(launch: Launch) -> bytes:
+    undos = [operation.undo() for operation in launch.plan.prepare]
+    return msgspec.json.encode(
+        {
+            "plan": launch.plan,
+            "undo": undos,
+            "directory": launch.directory,
+            "exit_file": launch.exit_file,
+            "environment": launch.environment,
+            "arguments": launch.arguments,
+            "terminal": launch.terminal,
+            "stdin": launch.stdin,
+            "stdin_once": launch.stdin_once,
+            "log": launch.log,
+            "cgroup": launch.cgroup,
+            "attachments": len(launch.attachments),
+        }
+    )
+
+
+async def _hand_over(shim: _Shim, attachment: Attachment) -> None:
+    """Send the client's descriptor to the shim, and close the daemon's own."""
+    settings = {
+        "stdin": attachment.stdin,
+        "stdout": attachment.stdout,
+        "stderr": attachment.stderr,
+        "multiplexed": attachment.multiplexed,
+        "detach_keys": attachment.detach_keys.hex(),
+        "early": attachment.early.hex(),
+    }
+    descriptor = attachment.endpoint.fileno().to_bytes(4, "little")
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)]
+    try:
+        await shim.socket.sendmsg([msgspec.json.encode({"attach": settings})], rights)
+    except OSError as error:
+        raise Unavailable(f"the process has ended: {error.strerror}") from error
+    finally:
+        attachment.endpoint.close()
+
+
+def _results(launch: Launch, lines: list[str]) -> tuple[OperationResult, ...]:
+    operations = launch.plan.operations()
+    results = []
+    for line in lines:
+        index, errno, duration, syscall, path = line.split("\t")
+        what = operations[int(index)].describe() if int(index) >= 0 else "undo"
+        results.append(OperationResult(what, int(errno), int(duration), syscall, path))
+    return tuple(results)
+
+
+def _failure(launch: Launch, lines: list[str] | None) -> Exception:
+    if lines is None:
+        return Unavailable("the shim ended before it had started the process")
+    results = _results(launch, lines)
+    failed = next(result for result in results if result.errno)
+    error = KernelError(failed.operation, failed.syscall, failed.errno, failed.path, os.strerror(failed.errno))
+    return LaunchFailed(error, results)
+
+
+def _connect(directory: str) -> socket.socket | None:
+    try:
+        holder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        connection.connect(f"/proc/self/fd/{holder}/{_SOCKET_NAME}")
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    finally:
+        os.close(holder)
+    connection.setblocking(False)
+    return connection
+
+
+def _read_exit(path: str) -> Exit | None:
+    try:
+        with open(path, "rb") as file:
+            told = msgspec.json.decode(file.read(4096), type=dict[str, int])
+        return Exit(told["code"], bool(told["oom"]), told["time_ns"])
+    except (FileNotFoundError, msgspec.DecodeError, KeyError):
+        return None
+
+
+def _undo(operation: Operation) -> KernelError | None:
+    try:
+        perform(Context([], []), msgspec.to_builtins(operation))
+    except SyscallError as error:
+        return _kernel_error(operation.describe(), error)
+    return None
+
+
+def _kernel_error(operation: str, error: SyscallError) -> KernelError:
+    number = error.errno or 0
+    return KernelError(operation, error.syscall, number, error.path, os.strerror(number))
+
+
+def _send_signal(pidfd: int, number: int) -> None:
+    import signal
+
+    signal.pidfd_send_signal(pidfd, number)
+
+
+async def _set_frozen(cgroup: str, frozen: bool) -> None:
+    """Write cgroup.freeze and wait until cgroup.events says so (cgroup-v2, "cgroup.freeze")."""
+    try:
+        write_control(f"{cgroup}/cgroup.freeze", "1" if frozen else "0")
+        with trio.move_on_after(_FROZEN_SECONDS):
+            while f"frozen {int(frozen)}" not in sampling.read_text(f"{cgroup}/cgroup.events"):
+                await trio.sleep(0.001)
+            return
+    except SyscallError as error:
+        raise _kernel_error("freeze" if frozen else "thaw", error) from error
+    raise Unavailable(f"the kernel did not {'freeze' if frozen else 'thaw'} {cgroup} within {_FROZEN_SECONDS} s")

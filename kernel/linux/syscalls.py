@@ -1,0 +1,278 @@
+"""One thin wrapper per system call: convert the arguments, check the result every time, raise with call, errno and path.
+
+No policy here. A C call through ctypes returns -1 and raises nothing, which is how protections get lost silently (S13): nothing
+outside of this module calls libc. The module is part of the child side (security.md, rule 5): it imports nothing when called,
+and everything it needs is bound at import.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import byref, c_char_p, c_int, c_long, c_uint32, c_uint64, c_ulong, sizeof
+
+from docket.kernel.linux import abi
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = c_long
+_python = ctypes.PyDLL(None, use_errno=True)
+_python.syscall.restype = c_long
+_get_errno = ctypes.get_errno
+_EINTR = 4
+
+
+class SyscallError(OSError):
+    """A system call failed: ``syscall`` names it, ``errno`` and ``filename`` are those of `OSError`."""
+
+    def __init__(self, syscall: str, errno: int, path: str = "") -> None:
+        super().__init__(errno, syscall, path)
+        self.syscall = syscall
+        self.path = path
+
+
+class OpenHow(ctypes.Structure):
+    """struct open_how of openat2(2)."""
+
+    _fields_ = (("flags", c_uint64), ("mode", c_uint64), ("resolve", c_uint64))
+
+
+class MountAttr(ctypes.Structure):
+    """struct mount_attr of mount_setattr(2)."""
+
+    _fields_ = (("attr_set", c_uint64), ("attr_clr", c_uint64), ("propagation", c_uint64), ("userns_fd", c_uint64))
+
+
+class CloneArgs(ctypes.Structure):
+    """struct clone_args of clone3(2)."""
+
+    _fields_ = tuple(
+        (name, c_uint64)
+        for name in ("flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid set_tid_size cgroup".split())
+    )
+
+
+class CapHeader(ctypes.Structure):
+    """struct __user_cap_header_struct of capset(2)."""
+
+    _fields_ = (("version", c_uint32), ("pid", c_int))
+
+
+class CapData(ctypes.Structure):
+    """struct __user_cap_data_struct of capset(2)."""
+
+    _fields_ = (("effective", c_uint32), ("permitted", c_uint32), ("inheritable", c_uint32))
+
+
+class SockFprog(ctypes.Structure):
+    """struct sock_fprog of seccomp(2)."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+class Statfs(ctypes.Structure):
+    """The head of struct statfs; the rest is padding."""
+
+    _fields_ = (("type", c_long), ("padding", ctypes.c_byte * 256))
+
+
+def _checked(name: str, path: str, result: int) -> int:
+    if result < 0:
+        raise SyscallError(name, _get_errno(), path)
+    return result
+
+
+def _call(name: str, path: str, *arguments: object) -> int:
+    number = abi.SYS[name]
+    while True:
+        result: int = _syscall(c_long(number), *arguments)
+        if result >= 0 or _get_errno() != _EINTR:
+            return _checked(name, path, result)
+
+
+def _path(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")
+
+
+def mount(source: str, target: str, fstype: str, flags: int, data: str = "") -> None:
+    """mount(2)."""
+    _checked(
+        "mount",
+        target,
+        _libc.mount(
+            c_char_p(_path(source)),
+            c_char_p(_path(target)),
+            c_char_p(_path(fstype) if fstype else None),
+            c_ulong(flags),
+            c_char_p(_path(data) if data else None),
+        ),
+    )
+
+
+def umount2(target: str, flags: int) -> None:
+    """umount2(2)."""
+    _checked("umount2", target, _libc.umount2(c_char_p(_path(target)), c_int(flags)))
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """pivot_root(2)."""
+    _call("pivot_root", new_root, c_char_p(_path(new_root)), c_char_p(_path(put_old)))
+
+
+def openat2(directory: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
+    """openat2(2): a descriptor of ``path`` beneath ``directory``, resolved as ``resolve`` says."""
+    how = OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    return _call("openat2", path, c_int(directory), c_char_p(_path(path)), byref(how), c_ulong(sizeof(how)))
+
+
+def open_tree(directory: int, path: str, flags: int) -> int:
+    """open_tree(2)."""
+    return _call("open_tree", path, c_int(directory), c_char_p(_path(path)), c_uint32(flags | abi.OPEN_TREE_CLOEXEC))
+
+
+def move_mount(tree: int, target: int, path: str) -> None:
+    """move_mount(2) of a detached tree onto the object that the descriptor ``target`` stands for."""
+    flags = abi.MOVE_MOUNT_F_EMPTY_PATH | abi.MOVE_MOUNT_T_EMPTY_PATH
+    _call("move_mount", path, c_int(tree), c_char_p(b""), c_int(target), c_char_p(b""), c_uint32(flags))
+
+
+def mount_setattr(fd: int, path: str, flags: int, *, set_: int = 0, clear: int = 0, propagation: int = 0) -> None:
+    """mount_setattr(2)."""
+    attributes = MountAttr(set_, clear, propagation, 0)
+    _call(
+        "mount_setattr",
+        path,
+        c_int(fd),
+        c_char_p(_path(path)),
+        c_uint32(flags),
+        byref(attributes),
+        c_ulong(sizeof(attributes)),
+    )
+
+
+def fsopen(fstype: str) -> int:
+    """fsopen(2)."""
+    return _call("fsopen", fstype, c_char_p(_path(fstype)), c_uint32(abi.FSOPEN_CLOEXEC))
+
+
+def fsconfig(fd: int, command: int, key: str = "", value: str = "") -> None:
+    """fsconfig(2) for the commands that take a string or nothing."""
+    arguments = (c_char_p(_path(key) if key else None), c_char_p(_path(value) if key else None), c_int(0))
+    _call("fsconfig", value or key, c_int(fd), c_uint32(command), *arguments)
+
+
+def fsmount(fd: int, attributes: int = 0) -> int:
+    """fsmount(2): a descriptor of the detached mount."""
+    return _call("fsmount", "", c_int(fd), c_uint32(abi.FSMOUNT_CLOEXEC), c_uint32(attributes))
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    _checked("unshare", "", _libc.unshare(c_int(flags)))
+
+
+def setns(fd: int, flags: int) -> None:
+    """setns(2); a pidfd takes several namespace flags at once."""
+    _checked("setns", "", _libc.setns(c_int(fd), c_int(flags)))
+
+
+def clone3(flags: int, cgroup: int | None = None) -> tuple[int, int]:
+    """clone3(2) as a fork: ``(pid, pidfd)`` in the parent, ``(0, -1)`` in the child.
+
+    Python is told of the fork as `os.fork` would tell it, so the child's interpreter is whole.
+    """
+    pidfd = c_int(-1)
+    arguments = CloneArgs(flags=flags | abi.CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=17)
+    if cgroup is not None:
+        arguments.flags |= abi.CLONE_INTO_CGROUP
+        arguments.cgroup = cgroup
+    _python.PyOS_BeforeFork()
+    pid: int = _python.syscall(c_long(abi.SYS["clone3"]), byref(arguments), c_ulong(sizeof(arguments)))
+    if pid == 0:
+        _python.PyOS_AfterFork_Child()
+        return 0, -1
+    error = _get_errno()
+    _python.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise SyscallError("clone3", error)
+    return pid, pidfd.value
+
+
+def close_range(first: int, last: int) -> None:
+    """close_range(2)."""
+    if first <= last:
+        _call("close_range", "", c_uint32(first), c_uint32(last), c_uint32(0))
+
+
+def prctl(option: int, argument: int = 0, second: int = 0) -> int:
+    """prctl(2)."""
+    return _checked("prctl", "", _libc.prctl(c_int(option), c_ulong(argument), c_ulong(second), c_ulong(0), c_ulong(0)))
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """capset(2) for the calling thread, 64-bit masks."""
+    header = CapHeader(abi.LINUX_CAPABILITY_VERSION_3, 0)
+    low, high = 0xFFFFFFFF, 32
+    data = (CapData * 2)(
+        CapData(effective & low, permitted & low, inheritable & low),
+        CapData(effective >> high, permitted >> high, inheritable >> high),
+    )
+    _call("capset", "", byref(header), byref(data))
+
+
+def seccomp_filter(program: bytes) -> None:
+    """seccomp(SECCOMP_SET_MODE_FILTER) with an array of struct sock_filter."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    fprog = SockFprog(len(program) // 8, ctypes.addressof(buffer))
+    _call("seccomp", "", c_uint32(abi.SECCOMP_SET_MODE_FILTER), c_uint32(0), byref(fprog))
+
+
+def setgroups(groups: list[int]) -> None:
+    """setgroups(2)."""
+    array = (c_uint32 * len(groups))(*groups)
+    _checked("setgroups", "", _libc.setgroups(c_ulong(len(groups)), array))
+
+
+def setresgid(gid: int) -> None:
+    """setresgid(2) of all three ids."""
+    _checked("setresgid", "", _libc.setresgid(c_uint32(gid), c_uint32(gid), c_uint32(gid)))
+
+
+def setresuid(uid: int) -> None:
+    """setresuid(2) of all three ids."""
+    _checked("setresuid", "", _libc.setresuid(c_uint32(uid), c_uint32(uid), c_uint32(uid)))
+
+
+def sethostname(name: str) -> None:
+    """sethostname(2)."""
+    encoded = _path(name)
+    _checked("sethostname", name, _libc.sethostname(c_char_p(encoded), c_ulong(len(encoded))))
+
+
+def setdomainname(name: str) -> None:
+    """setdomainname(2)."""
+    encoded = _path(name)
+    _checked("setdomainname", name, _libc.setdomainname(c_char_p(encoded), c_ulong(len(encoded))))
+
+
+def setrlimit(resource: int, soft: int, hard: int) -> None:
+    """setrlimit(2); -1 is unlimited."""
+    limits = (c_uint64 * 2)(soft & 0xFFFFFFFFFFFFFFFF, hard & 0xFFFFFFFFFFFFFFFF)
+    _checked("setrlimit", "", _libc.setrlimit(c_int(resource), byref(limits)))
+
+
+def ioctl(fd: int, request: int, argument: object) -> int:
+    """ioctl(2) with an integer or a buffer."""
+    return _checked("ioctl", "", _libc.ioctl(c_int(fd), c_ulong(request), argument))
+
+
+def fstatfs_type(fd: int) -> int:
+    """The filesystem's magic number, by fstatfs(2)."""
+    buffer = Statfs()
+    _checked("fstatfs", "", _libc.fstatfs(c_int(fd), byref(buffer)))
+    return int(buffer.type)
+
+
+def syncfs(fd: int) -> None:
+    """syncfs(2)."""
+    _checked("syncfs", "", _libc.syncfs(c_int(fd)))

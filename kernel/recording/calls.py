@@ -1,0 +1,90 @@
+"""Calls of the kernel port in the form that a recording keeps: what both the recording and the replaying side write down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from docket.domain.errors import KernelError, PortError
+from docket.domain.plan.operations import Execve, OperationResult
+from docket.domain.ports import Attachment, Found, Launch, LaunchFailed, ProcessRow
+from docket.kernel.recording.format import CallError, OperationLine
+from docket.kernel.recording.symbols import Symbols
+
+
+def launch_arguments(launch: Launch) -> dict[str, Any]:
+    """A launch without its plan, environment, arguments and clients' bytes."""
+    return {
+        "directory": launch.directory,
+        "exit_file": launch.exit_file,
+        "terminal": launch.terminal,
+        "stdin": launch.stdin,
+        "stdin_once": launch.stdin_once,
+        "log": msgspec.to_builtins(launch.log),
+        "cgroup": launch.cgroup,
+        "attachments": [attachment_arguments(attachment) for attachment in launch.attachments],
+    }
+
+
+def attachment_arguments(attachment: Attachment) -> dict[str, Any]:
+    """How a client is attached."""
+    return {
+        "stdin": attachment.stdin,
+        "stdout": attachment.stdout,
+        "stderr": attachment.stderr,
+        "multiplexed": attachment.multiplexed,
+    }
+
+
+def launch_operations(launch: Launch, symbols: Symbols) -> tuple[OperationLine, ...]:
+    """The plan's operations, without results."""
+    return tuple(OperationLine(symbols.symbolised(operation), begun=False) for operation in launch.plan.operations())
+
+
+def with_results(
+    launch: Launch, lines: tuple[OperationLine, ...], results: tuple[OperationResult, ...], *, failed: bool
+) -> tuple[OperationLine, ...]:
+    """The plan's operations with what became of them. An operation that no result tells of was done if the launch succeeded."""
+    secret = hidden_arguments(lines)
+    done = []
+    pending = list(results)
+    for operation, line in zip(launch.plan.operations(), lines, strict=True):
+        if not pending or pending[0].operation != operation.describe():
+            done.append(msgspec.structs.replace(line, begun=not failed))
+            continue
+        result = pending.pop(0)
+        path = "" if secret and isinstance(operation, Execve) else result.path
+        told = OperationLine(line.operation, True, result.errno, result.syscall, path, result.value, result.duration_ns)
+        done.append(told)
+    undone = (OperationLine([], True, r.errno, r.syscall, r.path, r.value, r.duration_ns) for r in pending)
+    return (*done, *undone)
+
+
+def hidden_arguments(lines: tuple[OperationLine, ...]) -> bool:
+    """Whether a plan's command was handed over beside it: then not even its name is kept."""
+    return any(line.operation == ["Execve", []] for line in lines)
+
+
+def result_form(result: object, symbols: Symbols) -> Any:
+    """What a call returned, as JSON values with symbols."""
+    if isinstance(result, Found):
+        return {"identity": symbols.identity(result.identity), "exit": msgspec.to_builtins(result.exit)}
+    if isinstance(result, tuple):
+        return [_row(row, symbols) for row in result]
+    return msgspec.to_builtins(result)
+
+
+def _row(row: ProcessRow, symbols: Symbols) -> dict[str, Any]:
+    """A process's row. Its command line is left out: arguments may be secrets."""
+    form: dict[str, Any] = msgspec.to_builtins(row)
+    return {**form, "pid": symbols.of("row", row.pid), "parent": symbols.of("row", row.parent), "command": ""}
+
+
+def error_form(error: PortError, *, secret: bool) -> CallError:
+    """A failure's description; of a ``secret`` command the name is left out."""
+    if isinstance(error, KernelError):
+        kind = "launch" if isinstance(error, LaunchFailed) else "kernel"
+        path = "" if secret and error.syscall == "execve" else error.path
+        return CallError(kind, error.operation, error.syscall, error.errno, path, error.reason)  # type: ignore[arg-type]
+    return CallError("unavailable", reason=str(error))

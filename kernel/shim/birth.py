@@ -1,0 +1,214 @@
+"""Performing a plan: the shim's side and the new process's side, and what they say to each other.
+
+    shim                                        new process
+    ── prepare ──
+    clone3 ───────────────────────────────────► starts
+    ── settle ──
+    one byte on the channel ──────────────────► waits for it when there is something to settle
+                                                ── inside ──
+    ◄──────────── terminal master (SCM_RIGHTS)  OpenTerminal
+    ◄──────────── a line for each operation     just before execve
+    end of the status pipe = execve succeeded   execve closes the pipe
+    ◄──────────── one more line, with errno     or the operation failed, and the process is gone
+
+A status line is ``index TAB errno TAB duration_ns TAB syscall TAB path``; the index counts the plan's operations from 0.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import os
+from collections.abc import Callable
+from errno import EPIPE
+from time import perf_counter_ns
+from typing import Any, NoReturn
+
+from docket.kernel.linux import abi, host, process, syscalls
+from docket.kernel.linux.context import Context
+from docket.kernel.linux.interpreter import Operation, perform
+from docket.kernel.linux.syscalls import SyscallError
+
+_RESET_SIGNALS = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT, _signal.SIGCHLD)
+
+
+class Failed(Exception):
+    """An operation failed; what was prepared has been taken back."""
+
+
+class Birth:
+    """One performance of a plan."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        plan = request["plan"]
+        self.prepare: list[Operation] = plan["prepare"]
+        self.clone: Operation = plan["process"]
+        self.settle: list[Operation] = plan["settle"]
+        self.inside: list[Operation] = plan["inside"]
+        self.undo: list[Operation | None] = request["undo"]
+        self.context = Context(request["arguments"], request["environment"])
+        self.lines: list[str] = []
+        self.pid = 0
+        self.pidfd = -1
+        self.master = -1
+        for operation in self.inside:
+            if operation[0] == "LoadSeccomp":
+                _decode_program(operation[1])
+
+    def perform(self, wire: Callable[[], None]) -> None:
+        """Make the process; ``wire`` is called in it and gives it its standard streams. Raises `Failed`."""
+        done: list[Operation] = []
+        try:
+            for operation, undo in zip(self.prepare, self.undo, strict=True):
+                if self._step(operation) and undo is not None:
+                    done.append(undo)
+            self._start(wire)
+        except SyscallError as error:
+            self._take_back(done)
+            raise Failed from error
+
+    def _step(self, operation: Operation) -> bool:
+        started = perf_counter_ns()
+        try:
+            changed = perform(self.context, operation)
+        except SyscallError as error:
+            self._note(started, error)
+            raise
+        self._note(started)
+        return changed
+
+    def _note(self, started: int, error: SyscallError | None = None) -> None:
+        duration = perf_counter_ns() - started
+        self.lines.append(_line(len(self.lines), duration, error))
+
+    def _take_back(self, undos: list[Operation]) -> None:
+        """In reverse; a failing undo does not stop the others, and is told as a line of its own."""
+        for undo in reversed(undos):
+            try:
+                perform(self.context, undo)
+            except SyscallError as error:
+                self.lines.append(_line(-1, 0, error))
+
+    def _start(self, wire: Callable[[], None]) -> None:
+        ours, theirs = _socketpair()
+        status, status_end = os.pipe2(os.O_CLOEXEC)
+        started = perf_counter_ns()
+        try:
+            self._clone()
+        except SyscallError as error:
+            self._note(started, error)
+            raise
+        if self.pid == 0:
+            self.context.channel = theirs
+            self.context.keep_fd = status_end
+            self._inside(wire, ours)
+        self._note(started)
+        theirs.close()
+        os.close(status_end)
+        try:
+            self.context.child_pid = self.pid
+            for operation in self.settle:
+                self._step(operation)
+            if self.settle:
+                ours.send(b"\0")
+            self._read_status(status)
+            self.master = _receive_descriptor(ours)
+        except SyscallError:
+            os.kill(self.pid, 9)
+            os.waitpid(self.pid, 0)
+            os.close(self.pidfd)
+            raise
+        finally:
+            os.close(status)
+            ours.close()
+
+    def _clone(self) -> None:
+        flags = 0
+        for name in self.clone[1]:
+            flags |= abi.NAMESPACES[name]
+        cgroup = host.cgroup_descriptor(self.clone[2]) if self.clone[2] else None
+        try:
+            self.pid, self.pidfd = syscalls.clone3(flags, cgroup)
+        finally:
+            if cgroup is not None:
+                os.close(cgroup)
+
+    def _read_status(self, status: int) -> None:
+        chunks = []
+        while chunk := os.read(status, 65_536):
+            chunks.append(chunk)
+        lines = b"".join(chunks).decode("utf-8", "surrogateescape").splitlines()
+        self.lines += lines
+        expected = len(self.prepare) + 1 + len(self.settle) + len(self.inside) - 1
+        last = lines[-1].split("\t") if lines else []
+        if last and last[1] != "0":
+            raise SyscallError(last[3], int(last[1]), last[4])
+        if len(self.lines) < expected:
+            error = SyscallError("clone3", EPIPE, "the new process ended while it prepared itself")
+            self.lines.append(_line(len(self.lines), 0, error))
+            raise error
+
+    def _inside(self, wire: Callable[[], None], ours: _socket.socket) -> NoReturn:
+        """The new process: from here to execve nothing is imported, decoded or printed (security.md, rule 5)."""
+        context = self.context
+        base = len(self.prepare) + 1 + len(self.settle)
+        lines: list[str] = []
+        try:
+            started = perf_counter_ns()
+            try:
+                for number in _RESET_SIGNALS:
+                    _signal.signal(number, _signal.SIG_DFL)
+                ours.close()
+                wire()
+                channel = context.channel
+                if self.settle:
+                    channel.recv(1)  # type: ignore[attr-defined]
+                for operation in self.inside[:-1]:
+                    started = perf_counter_ns()
+                    perform(context, operation)
+                    lines.append(_line(base + len(lines), perf_counter_ns() - started, None))
+                _write_all(context.keep_fd, lines)
+                base, lines = base + len(lines), []
+                started = perf_counter_ns()
+                perform(context, self.inside[-1])
+            except SyscallError as error:
+                lines.append(_line(base + len(lines), perf_counter_ns() - started, error))
+                _write_all(context.keep_fd, lines)
+        finally:
+            os._exit(70)
+
+
+def _line(index: int, duration_ns: int, error: SyscallError | None) -> str:
+    if error is None:
+        return f"{index}\t0\t{duration_ns}\t\t"
+    path = error.path.replace("\t", " ").replace("\n", " ")
+    return f"{index}\t{error.errno}\t{duration_ns}\t{error.syscall}\t{path}"
+
+
+def _write_all(fd: int, lines: list[str]) -> None:
+    data = "".join([line + "\n" for line in lines]).encode("utf-8", "surrogateescape")
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _socketpair() -> tuple[_socket.socket, _socket.socket]:
+    first, second = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    return first, second
+
+
+def _receive_descriptor(channel: _socket.socket) -> int:
+    """The terminal's master, when one was sent; the peer is past execve, so nothing else can come."""
+    channel.setblocking(False)
+    try:
+        _, ancillary, _, _ = channel.recvmsg(1, 64)
+    except BlockingIOError:
+        return -1
+    for _, _, data in ancillary:
+        return int.from_bytes(data[:4], "little")
+    return -1
+
+
+def _decode_program(program: str) -> None:
+    from binascii import a2b_base64
+
+    process.prepare_seccomp(program, a2b_base64(program))
