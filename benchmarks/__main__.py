@@ -30,9 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--against", default="dockerd", help="the engine that ratios are of (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each scenario is repeated (%(default)s)")
     parser.add_argument("--containers", type=int, default=1000, help="how many the scenario `many` makes (%(default)s)")
-    parser.add_argument(
-        "--renames", type=int, default=0, help="how often it renames them, to give the engine a past (%(default)s)"
-    )
+    parser.add_argument("--renames", type=int, default=0, help="how often it renames them, for a long history (%(default)s)")
     parser.add_argument("--data", type=Path, default=Path("/var/tmp"), help="where the engines keep their data (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures of every round to this file too")
     options = parser.parse_args()

@@ -59,10 +59,10 @@ class Client:
 
     # The steps of a container's life, as every scenario takes them.
 
-    def create(self, image: str, command: list[str], name: str = "", **host: object) -> str:
-        """Creates a container without a network and returns its id."""
-        body = {"Image": image, "Cmd": command, "HostConfig": {"NetworkMode": "none", **host}}
-        query = {"name": name} if name else {}
+    def create(self, image: str, command: list[str], name: str = "", *, host: dict[str, object] | None = None) -> str:
+        """Creates a container without a network and returns its id. `host` adds to its HostConfig."""
+        body = {"Image": image, "Cmd": command, "HostConfig": {"NetworkMode": "none", **(host or {})}}
+        query: dict[str, object] = {"name": name} if name else {}
         return str(self.call("POST", "/containers/create", body, **query)["Id"])
 
     def start(self, container: str) -> None:

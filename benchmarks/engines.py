@@ -179,7 +179,7 @@ class Docket(ApiEngine):
     """docket, called through the docker client, exactly as dockerd is."""
 
     name = "docket"
-    programs = ("docker",)
+    programs: ClassVar[tuple[str, ...]] = ("docker",)
     log_config = {"Type": "json-file", "Config": {"max-size": "1g"}}
     executable = str(Path(sys.executable).with_name("docket"))
 

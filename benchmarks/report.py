@@ -6,7 +6,6 @@ from statistics import median
 
 from benchmarks.scenarios import Measurement
 
-# Of these more is better, so the ratio is still "this engine's figure by the other's".
 HEADINGS = ("", "engine", "median", "of {against}", "CPU ms", "of {against}", "rounds")
 
 
@@ -32,10 +31,7 @@ class Figures:
                 row = [name if number == 0 else "", engine, f"{value:.1f} {unit}", _ratio(value, base_value)]
                 rows.append([*row, "" if cpu is None else f"{cpu:.1f}", _ratio(cpu, base_cpu), str(len(measurements))])
         widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-        align = (str.ljust, str.ljust, *[str.rjust] * (len(HEADINGS) - 2))
-        return "\n".join(
-            "  ".join(put(cell, width) for put, cell, width in zip(align, row, widths, strict=True)).rstrip() for row in rows
-        )
+        return "\n".join(_line(row, widths) for row in rows)
 
     def json(self) -> str:
         """Every round's figures, for whoever wants to look closer."""
@@ -56,3 +52,10 @@ def _medians(measurements: list[Measurement]) -> tuple[float | None, float | Non
 def _ratio(value: float | None, base: float | None) -> str:
     """`value` in units of `base`, empty where one is missing."""
     return "" if value is None or not base else f"{value / base:.2f}"
+
+
+def _line(row: list[str], widths: list[int]) -> str:
+    """The two names to the left, figures to the right."""
+    align = (str.ljust, str.ljust, *[str.rjust] * (len(row) - 2))
+    cells = [put(cell, width) for put, cell, width in zip(align, row, widths, strict=True)]
+    return "  ".join(cells).rstrip()

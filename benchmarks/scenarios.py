@@ -1,7 +1,7 @@
 """What the engines are asked to do. Each scenario yields one or several measurements for each engine and round.
 
-A scenario is a function of the engine and the sizes; it prepares, measures with `Meter`, and clears up. Wall times are of single
-operations, CPU time is that of all the engine's processes until it has come to rest, divided by the number of operations.
+A scenario is a function of the engine and the sizes; it prepares, measures with `Meter`, and clears up. Wall times are of
+single operations, CPU time is that of all the engine's processes until it has come to rest, divided by the number of operations.
 """
 
 import time
@@ -32,7 +32,7 @@ class Sizes:
 
 @dataclass
 class Measurement:
-    """One figure of one engine in one round. `unit` names what `value` counts; `cpu_ms` is None where CPU time means nothing."""
+    """One figure of one engine in one round. `unit` is that of `value`; `cpu_ms` is None where CPU time means nothing."""
 
     name: str
     value: float
@@ -95,7 +95,7 @@ def cycle(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
     with meter.batch(REPEATS):
         for _ in range(REPEATS):
             with meter.operation():
-                container = client.create(image.REFERENCE, ["true"], **engine.host_config())
+                container = client.create(image.REFERENCE, ["true"], host=engine.host_config())
                 client.start(container)
                 client.wait(container)
                 client.remove(container)
@@ -108,7 +108,7 @@ def execute(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
     if not isinstance(engine, ApiEngine):
         return
     client, meter = engine.client(), Meter(engine)
-    container = client.create(image.REFERENCE, ["sleep", "3600"], **engine.host_config())
+    container = client.create(image.REFERENCE, ["sleep", "3600"], host=engine.host_config())
     client.start(container)
     request = {"Cmd": ["true"], "AttachStdout": True, "AttachStderr": True}
     with meter.batch(REPEATS):
@@ -131,7 +131,7 @@ def output(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
     host = engine.host_config()
     if engine.log_config is not None:
         host["LogConfig"] = engine.log_config
-    container = client.create(image.REFERENCE, ["sh", "-c", script], **host)
+    container = client.create(image.REFERENCE, ["sh", "-c", script], host=host)
     with meter.batch(), meter.operation():
         client.start(container)
         client.wait(container)
@@ -153,13 +153,12 @@ def memory(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
     idle = engine.group.pss_bytes()
     yield Measurement("idle engine", idle / 1e6, "MB")
     client = engine.client()
-    containers = [client.create(image.REFERENCE, ["sleep", "3600"], **engine.host_config()) for _ in range(IDLE_CONTAINERS)]
+    containers = [client.create(image.REFERENCE, ["sleep", "3600"], host=engine.host_config()) for _ in range(IDLE_CONTAINERS)]
     for container in containers:
         client.start(container)
     engine.group.settled_cpu_ns()
-    yield Measurement(
-        "each running container", (engine.group.pss_bytes(without="sleep 3600") - idle) / 1e6 / IDLE_CONTAINERS, "MB"
-    )
+    added = engine.group.pss_bytes(without="sleep 3600") - idle
+    yield Measurement("each running container", added / 1e6 / IDLE_CONTAINERS, "MB")
     for container in containers:
         client.remove(container)
     client.close()
@@ -173,7 +172,7 @@ def many(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
     containers: list[str] = []
     for count in (10, sizes.containers):
         while len(containers) < count:
-            containers.append(client.create(image.REFERENCE, ["true"], f"bench-{len(containers)}", **engine.host_config()))
+            containers.append(client.create(image.REFERENCE, ["true"], f"bench-{len(containers)}", host=engine.host_config()))
         meter = Meter(engine)
         with meter.batch(REPEATS):
             for _ in range(REPEATS):

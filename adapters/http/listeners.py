@@ -47,8 +47,11 @@ class Listener:
         """Whether clients come over a network, loopback included."""
         return self.socket.family != socket.AF_UNIX
 
-    async def identify(self, sock: trio.socket.SocketType) -> tuple[AnyStream, Peer]:
-        """Make a stream of an accepted socket and say who is there; raises trio.BrokenResourceError for a failed handshake."""
+    async def identify(self, sock: trio.socket.SocketType, seconds: float) -> tuple[AnyStream, Peer]:
+        """Make a stream of an accepted socket and say who is there.
+
+        Raises trio.BrokenResourceError for a failed TLS handshake, trio.TooSlowError for one that takes more than `seconds`.
+        """
         stream = trio.SocketStream(sock)
         if not self.is_tcp:
             return stream, unix_peer(sock)
@@ -59,7 +62,8 @@ class Listener:
         if self.tls is None:
             return stream, tcp_peer(address)
         secured = trio.SSLStream(stream, self.tls, server_side=True, https_compatible=True)
-        await secured.do_handshake()
+        with trio.fail_after(seconds):
+            await secured.do_handshake()
         return secured, tls_peer(secured.getpeercert() or {}, address)
 
     def known_hosts(self, sock: trio.socket.SocketType) -> frozenset[str]:

@@ -117,8 +117,7 @@ class Server:
     async def _serve_connection(self, listener: Listener, sock: trio.socket.SocketType) -> None:
         stream: AnyStream | None = None
         try:
-            with trio.fail_after(self._limits.handshake_seconds):
-                stream, peer = await listener.identify(sock)
+            stream, peer = await listener.identify(sock, self._limits.handshake_seconds)
             await self._talk(Connection(stream, peer, self._limits, self._common_fields), listener, sock)
         except Exception as error:
             if stream is None or not _only_client_gone(error):

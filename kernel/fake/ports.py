@@ -66,8 +66,11 @@ class FakeOutputLogs:
 
     def content(self, path: str, stream: int | None = None) -> bytes:
         """All that was written, of one stream or both, for tests."""
-        file = self._files.get(path, _OutputFile())
-        return b"".join(entry.data for entry in file.entries if stream in (None, entry.stream))
+        return b"".join(entry.data for entry in self.entries(path) if stream in (None, entry.stream))
+
+    def entries(self, path: str) -> list[LogEntry]:
+        """All entries that are kept, for tests."""
+        return list(self._files[path].entries) if path in self._files else []
 
     async def read(self, path: str, *, follow: bool = False) -> AsyncIterator[LogEntry]:
         """The entries so far, and with ``follow`` those to come."""

@@ -261,9 +261,9 @@ def setrlimit(resource: int, soft: int, hard: int) -> None:
     _checked("setrlimit", "", _libc.setrlimit(c_int(resource), byref(limits)))
 
 
-def ioctl(fd: int, request: int, argument: object) -> int:
-    """ioctl(2) with an integer or a buffer."""
-    return _checked("ioctl", "", _libc.ioctl(c_int(fd), c_ulong(request), argument))
+def ioctl(fd: int, request: int, argument: int) -> int:
+    """ioctl(2) with an integer or the address of a buffer."""
+    return _checked("ioctl", "", _libc.ioctl(c_int(fd), c_ulong(request), c_ulong(argument)))
 
 
 def fstatfs_type(fd: int) -> int:

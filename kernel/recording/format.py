@@ -5,8 +5,8 @@
     {"operation":["MakeDirectory","/run/…",456],"errno":0,"syscall":"","path":"","value":"","duration_ns":1200}
     {"end":"return","result":{"pid":"$pid1","start_time":"$start1","boot_id":"$boot1"},"duration_ns":90000}
 
-A call is followed by its operations, and ends with ``return``, ``error`` or ``cancelled``. Process ids, start times and boot ids are
-symbols, numbered as they first appear. Of environments, of arguments handed over beside a plan, and of clients' bytes there is
+A call is followed by its operations, and ends with ``return``, ``error`` or ``cancelled``. Process ids, start times and boot ids
+are symbols, numbered as they first appear. Of environments, of arguments handed over beside a plan, and of clients' bytes there is
 nothing: they may be secrets (S54). Reading is strict, since a recording may come from anywhere (S57).
 """
 
@@ -21,7 +21,7 @@ from docket.domain.ports import HostFacts
 
 T = TypeVar("T")
 
-VERSION = 1
+VERSION: Literal[1] = 1
 MAX_BYTES = 8 << 20
 MAX_LINES = 50_000
 MAX_LINE_BYTES = 1 << 20

@@ -83,6 +83,9 @@ class Shim:
             self._tell({"failed": self._birth.lines})
             self._remove_socket()
             return
+        if self._request["log"]:
+            settings = self._request["log"]
+            self._log = OutputLog(settings["path"], settings["max_bytes"], settings["files"])
         identity = self._identity()
         self._tell({"launched": self._birth.lines, **identity})
         self._begin_watching()
@@ -95,9 +98,6 @@ class Shim:
     # Birth.
 
     def _give_birth(self) -> None:
-        if self._request["log"]:
-            settings = self._request["log"]
-            self._log = OutputLog(settings["path"], settings["max_bytes"], settings["files"])
         if self._request["terminal"]:
             self._birth.perform(lambda: None)
             self._terminal = self._stdin = self._birth.master

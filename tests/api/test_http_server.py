@@ -34,6 +34,7 @@ from docket.adapters.http import (
 )
 
 RAW = "application/vnd.docker.raw-stream"
+NUMBERS = itertools.count()
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: tcp\r\n"
 
 
@@ -155,17 +156,19 @@ async def app() -> App:
 Start = Callable[..., Awaitable[tuple[Server, str]]]
 
 
+async def start_app(app: App, nursery: trio.Nursery, address: str, **options: object) -> tuple[Server, str]:
+    server = app.server()
+    listeners = open_listeners(address, **options)  # type: ignore[arg-type]
+    await nursery.start(server.serve, listeners)
+    return server, listeners[0].address
+
+
 @pytest.fixture
 async def start(app: App, tmp_path: Path, nursery: trio.Nursery) -> Start:
     """Starts the app's server, on a unix socket of its own unless told otherwise, and gives its address."""
-    numbers = itertools.count()
 
     async def start_server(address: str = "", **options: object) -> tuple[Server, str]:
-        server = app.server()
-        number = next(numbers)
-        listeners = open_listeners(address or f"unix://{tmp_path}/{number}.sock", **options)  # type: ignore[arg-type]
-        await nursery.start(server.serve, listeners)
-        return server, listeners[0].address
+        return await start_app(app, nursery, address or f"unix://{tmp_path}/{next(NUMBERS)}.sock", **options)
 
     return start_server
 
@@ -511,45 +514,45 @@ FRAMINGS = st.lists(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(framings=FRAMINGS)
-async def test_s38_a_body_is_never_a_second_request(app: App, start: Start, framings: list[bytes]) -> None:
+async def test_s38_a_body_is_never_a_second_request(tmp_path: Path, framings: list[bytes]) -> None:
     """However the framing fields are combined: a request inside an announced body is part of it, or all is refused."""
-    app.calls.clear()
-    server, address = await start()
-    client = await connect(address)
-    lengths = {line for line in framings if line.startswith(b"Content") and b"%d" % len(SMUGGLED) in line}
-    chunked = any(
-        line.lower().startswith(b"transfer-encoding:\t") or line == b"Transfer-Encoding: chunked\r\n" for line in framings
-    )
+    app = App()
+    announced = any(line.startswith(b"Content") and b"%d" % len(SMUGGLED) in line for line in framings)
+    chunked = any(line.lower().startswith((b"transfer-encoding: chunked", b"transfer-encoding:\tchunked")) for line in framings)
     body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED) if chunked else SMUGGLED
-    await client.send(b"POST /echo HTTP/1.1\r\nHost: a\r\n" + b"".join(framings) + b"\r\n" + body)
-    await client.stream.send_eof()
-    await client.rest()
-    if chunked or lengths:
+    async with trio.open_nursery() as nursery:
+        server, address = await start_app(app, nursery, f"unix://{tmp_path}/{next(NUMBERS)}.sock")
+        client = await connect(address)
+        await client.send(b"POST /echo HTTP/1.1\r\nHost: a\r\n" + b"".join(framings) + b"\r\n" + body)
+        await client.stream.send_eof()
+        await client.rest()
+        await server.shutdown()
+    if chunked or announced:
         assert "smuggled" not in app.calls
     assert app.log == []
-    await server.shutdown()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-async def test_s38_mangled_requests_never_crash(app: App, start: Start, data: st.DataObject) -> None:
+@given(edits=st.lists(st.tuples(st.integers(0, 140), st.integers(0, 3), st.binary(max_size=3)), min_size=1, max_size=4))
+async def test_s38_mangled_requests_never_crash(tmp_path: Path, edits: list[tuple[int, int, bytes]]) -> None:
     """Bytes replaced, removed and added anywhere: answers or a closed connection, nothing in the log, and the server goes on."""
+    app = App()
     request = (
         b"POST /v1.41/upload?x=1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n" + SMUGGLED
     )
     mangled = bytearray(request)
-    for _ in range(data.draw(st.integers(1, 4))):
-        place = data.draw(st.integers(0, len(mangled) - 1))
-        mangled[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    server, address = await start()
-    client = await connect(address)
-    await client.send(bytes(mangled))
-    await client.stream.send_eof()
-    answers = await client.rest()
-    assert answers == b"" or answers.startswith(b"HTTP/1.1 ")
-    assert (await (await connect(address)).ask("GET", "/_ping"))[2] == b"OK"
+    for place, removed, added in edits:
+        mangled[place : place + removed] = added
+    async with trio.open_nursery() as nursery:
+        server, address = await start_app(app, nursery, f"unix://{tmp_path}/{next(NUMBERS)}.sock")
+        client = await connect(address)
+        await client.send(bytes(mangled))
+        await client.stream.send_eof()
+        answers = await client.rest()
+        assert answers == b"" or answers.startswith(b"HTTP/1.1 ")
+        assert (await (await connect(address)).ask("GET", "/_ping"))[2] == b"OK"
+        await server.shutdown()
     assert app.log == []
-    await server.shutdown()
 
 
 async def test_long_heads_are_431(start: Start) -> None:
@@ -915,6 +918,7 @@ async def test_shutdown_lets_requests_finish(app: App, start: Start, tmp_path: P
         await go.wait()
         await out.send(b"finished")
 
+    app.limits = Limits(linger_seconds=0.01)
     app.write = write
     server, address = await start()
     idle, busy = await connect(address), await connect(address)
@@ -933,6 +937,7 @@ async def test_shutdown_lets_requests_finish(app: App, start: Start, tmp_path: P
 
 async def test_shutdown_ends_endless_streams_properly(app: App, start: Start) -> None:
     """Followers of events get a whole answer, and do not hold the engine up."""
+    app.limits = Limits(linger_seconds=0.01)
     app.write = lambda out: trio.sleep_forever()
     server, address = await start()
     client = await connect(address)
@@ -1012,8 +1017,11 @@ async def test_tls_without_a_known_certificate_is_refused(
 ) -> None:
     """No certificate, or one of another authority: no request is read, and the log says so."""
     client = await connect_tls(tls_address, certificates, name)
-    with pytest.raises(trio.BrokenResourceError):
-        await client.ask("GET", "/_ping")
+    try:
+        await client.send(b"GET /_ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await client.rest() == b""
+    except trio.BrokenResourceError:
+        pass  # The refusal came as a reset, which is as good.
     with trio.fail_after(5):
         while not app.log:
             await trio.lowlevel.checkpoint()
