@@ -21,8 +21,11 @@ from docket.domain.plan.operations import Operation, OperationResult, Plan
 class Ticket(Protocol):
     """The promise that a submitted batch becomes durable."""
 
+    events: list[StoredEvent]
+    """Known at once; to be acknowledged to nobody before `durable` returns."""
+
     async def durable(self) -> list[StoredEvent]:
-        """Wait until the batch is on disk. Raises `StoreFailed` or `VersionConflict`; then nothing of it was kept."""
+        """Wait until the batch is on disk. Raises `StoreFailed`; then nothing of it was kept."""
         ...
 
 
@@ -32,7 +35,12 @@ class EventStore(Protocol):
     Batches become durable in the order of their submission. A reader sees durable events only.
     """
 
-    def submit(self, batch: Batch) -> Ticket: ...
+    generation: int
+    """Rises when a commit fails: whatever was folded from submitted events must be folded anew."""
+
+    def submit(self, batch: Batch) -> Ticket:
+        """Queue a batch. Raises `VersionConflict`."""
+        ...
 
     async def append(self, batch: Batch) -> list[StoredEvent]: ...
 

@@ -1,0 +1,24 @@
+"""The jobs: one file each, from command to outcome. `JOBS` is the engine's table from name to handler."""
+
+from __future__ import annotations
+
+from docket.domain.engine import Handler
+from docket.domain.jobs import attach, create, exec_, kill, logs, pause, remove, rename, restart, serveapi, start, stop, wait
+
+JOBS: dict[str, Handler] = {
+    "create": create.create,
+    "start": start.start,
+    "stop": stop.stop,
+    "kill": kill.kill,
+    "restart": restart.restart,
+    "pause": pause.pause,
+    "unpause": pause.unpause,
+    "wait": wait.wait,
+    "remove": remove.remove,
+    "rename": rename.rename,
+    "logs": logs.logs,
+    "attach": attach.attach,
+    "exec_create": exec_.create,
+    "exec_start": exec_.start,
+    "serveapi": serveapi.serveapi,
+}

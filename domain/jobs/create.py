@@ -1,0 +1,87 @@
+"""create: check what was asked against host and image, and make the container. No effect outside the log."""
+
+from __future__ import annotations
+
+import msgspec
+
+from docket.domain.confinement.capabilities import capability_mask
+from docket.domain.engine import Engine, Job
+from docket.domain.errors import InvalidArgument, Rejected, Rejection
+from docket.domain.model.container.commands import CreateContainer
+from docket.domain.model.container.events import ContainerCreated
+from docket.domain.model.container.spec import ContainerSpec
+from docket.domain.model.image.decide import find_image
+from docket.domain.model.image.state import Image
+from docket.domain.plan import cgroup
+
+_SHORT_ID = 12
+
+
+class Create(msgspec.Struct, frozen=True):
+    """The request: ``entrypoint`` and ``command`` of None take the image's; ``environment`` holds ``NAME=value`` entries."""
+
+    spec: ContainerSpec
+    name: str = ""
+    entrypoint: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    environment: tuple[str, ...] = ()
+
+
+async def create(engine: Engine, job: Job) -> str:
+    """Returns the new container's id."""
+    request: Create = job.request
+    image = find_image(engine.state, request.spec.image)
+    if isinstance(image, Rejection):
+        raise Rejected(image)
+    ids = engine.ports.ids
+    container, secret = ids.new(), ids.new(32)
+    environment = merged_environment(image.defaults.environment, request.environment)
+    spec = _complete(engine, request, image, container)
+    names = tuple(entry.partition("=")[0] for entry in environment)
+    spec = msgspec.structs.replace(spec, environment=secret, environment_names=names)
+    command = CreateContainer(container, request.name, int(ids.new(8), 16), image.id, image.layers, spec)
+    events = await engine.execute(command, job, {secret: "\0".join(environment).encode()})
+    assert isinstance(events[0], ContainerCreated)
+    return events[0].container
+
+
+def merged_environment(image: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str, ...]:
+    """The image's variables under the caller's own; a name without ``=`` removes the image's."""
+    merged = {entry.partition("=")[0]: entry for entry in image}
+    for entry in asked:
+        name, separator, _ = entry.partition("=")
+        if separator:
+            merged[name] = entry
+        else:
+            merged.pop(name, None)
+    return tuple(merged.values())
+
+
+def _complete(engine: Engine, request: Create, image: Image, container: str) -> ContainerSpec:
+    """The specification with the image's defaults merged in, and checked. Raises `Rejected`."""
+    spec, defaults = request.spec, image.defaults
+    entrypoint = defaults.entrypoint or () if request.entrypoint is None else request.entrypoint
+    command = request.command
+    if not command:
+        command = (defaults.command or ()) if request.entrypoint is None else ()
+    if not (*entrypoint, *command):
+        raise Rejected(InvalidArgument("no command specified"))
+    host = engine.ports.kernel.host()
+    cgroup.check(spec.resources, host)
+    capability_mask(spec.cap_add, spec.cap_drop, privileged=spec.privileged, available=host.capabilities)
+    directory = spec.working_directory or defaults.working_directory
+    if directory and not directory.startswith("/"):
+        raise Rejected(InvalidArgument(f"the working directory '{directory}' is invalid, it needs to be an absolute path"))
+    hostname = host.hostname if spec.uts == "host" or spec.network == "host" else container[:_SHORT_ID]
+    return msgspec.structs.replace(
+        spec,
+        entrypoint=tuple(entrypoint),
+        command=tuple(command),
+        working_directory=directory,
+        user=spec.user or defaults.user,
+        labels={**defaults.labels, **spec.labels},
+        exposed_ports=tuple(dict.fromkeys((*defaults.exposed_ports, *spec.exposed_ports))),
+        volumes=tuple(dict.fromkeys((*defaults.volumes, *spec.volumes))),
+        stop_signal=spec.stop_signal or defaults.stop_signal,
+        hostname=spec.hostname or hostname,
+    )

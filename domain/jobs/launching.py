@@ -1,0 +1,63 @@
+"""What start and exec share: confinement, secrets, and the text and exit code of a failed launch."""
+
+from __future__ import annotations
+
+from docket.domain.confinement.capabilities import capability_mask
+from docket.domain.engine import Engine
+from docket.domain.errors import Conflict, InvalidArgument, KernelError, Rejected
+from docket.domain.model import texts
+from docket.domain.model.container.spec import ContainerSpec
+from docket.domain.model.container.state import Container
+from docket.domain.plan.container import Confinement
+from docket.domain.ports import ProcessIdentity
+
+_ENOENT, _EACCES, _EPERM, _ENOEXEC, _ENOTDIR, _EISDIR = 2, 13, 1, 8, 20, 21
+_NOT_FOUND, _NOT_EXECUTABLE, _OTHER = 127, 126, 128
+
+
+def confinement_of(engine: Engine, spec: ContainerSpec) -> Confinement:
+    """The effective security of a process of this container."""
+    available = engine.ports.kernel.host().capabilities
+    mask = capability_mask(spec.cap_add, spec.cap_drop, privileged=spec.privileged, available=available)
+    flags = {option.partition("=")[0].partition(":")[0]: option for option in spec.security_options}
+    asked = flags.get("no-new-privileges", "no-new-privileges=false")
+    return Confinement(mask, no_new_privileges=not asked.endswith("false"))
+
+
+def environment_of(engine: Engine, spec: ContainerSpec) -> tuple[str, ...]:
+    """The environment that the container was created with. Raises `Rejected` when it was forgotten."""
+    value = engine.ports.store.secret(spec.environment)
+    if value is None:
+        raise Rejected(Conflict("the environment of this container was forgotten: create a new container"))
+    entries = tuple(entry for entry in value.decode().split("\0") if entry)
+    own = [f"HOSTNAME={spec.hostname}"]
+    if "PATH" not in spec.environment_names:
+        own.append("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    if spec.terminal and "TERM" not in spec.environment_names:
+        own.append("TERM=xterm")
+    return (*own, *entries)
+
+
+def identity_of(container: Container) -> ProcessIdentity:
+    """Which process is the container's first one."""
+    return ProcessIdentity(container.pid, container.start_time, container.boot_id)
+
+
+def failure_text(error: KernelError, program: str) -> tuple[str, int]:
+    """The sentence that Docker clients read an exit code from, and that exit code."""
+    if error.syscall == "execve":
+        if error.errno in {_ENOENT, _ENOTDIR}:
+            text = texts.no_such_executable(program) if "/" in program else texts.executable_not_found(program)
+            return text, _NOT_FOUND
+        if error.errno == _EISDIR:
+            return texts.is_a_directory(program), _NOT_EXECUTABLE
+        if error.errno in {_EACCES, _EPERM}:
+            return texts.executable_denied(program), _NOT_EXECUTABLE
+        if error.errno == _ENOEXEC:
+            return f"exec {program}: exec format error", _NOT_EXECUTABLE
+    return str(error), _OTHER
+
+
+def rejection_of(message: str) -> Rejected:
+    """A failed start, as Docker frames it."""
+    return Rejected(InvalidArgument(texts.start_failed(message)))

@@ -1,0 +1,130 @@
+"""start: intent, plan, outcome; and the watch over the process until its end is in the log.
+
+A start of a running container is `NotModified`. The watch belongs to the engine and not to the job: recovery uses it too.
+"""
+
+from __future__ import annotations
+
+from docket.domain.engine import Engine, Job
+from docket.domain.errors import Conflict, KernelError, PortError, Rejected
+from docket.domain.jobs import launching
+from docket.domain.jobs.remove import remove_container
+from docket.domain.model.container import events
+from docket.domain.model.container.commands import StartContainer
+from docket.domain.model.container.state import Container
+from docket.domain.plan.container import Confinement, Surroundings, container_plan
+from docket.domain.plan.operations import Plan
+from docket.domain.plan.settings import Peers
+from docket.domain.ports import Exit, Launch, Launched, LogSettings
+
+
+async def start(engine: Engine, job: Job) -> None:
+    """Start the container that the first argument names."""
+    decided = await engine.execute(StartContainer(job.arguments[0]), job)
+    starting = decided[0]
+    assert isinstance(starting, events.ContainerStarting)
+    await perform_start(engine, job, engine.state.containers[starting.container], starting.run)
+
+
+async def perform_start(engine: Engine, job: Job, container: Container, run: int) -> None:
+    """Carry out the intent. Raises `Rejected` with Docker's text when the container cannot run."""
+    try:
+        confinement, plan, launch = _prepare(engine, container)
+        launched = await engine.ports.kernel.launch(launch)
+    except (PortError, Rejected) as error:
+        await _failed(engine, job, container, run, error)
+        raise AssertionError from error
+    await engine.record([_started(engine, container, run, launched, confinement)], job)
+    engine.nursery.start_soon(watch, engine, container.id, run, plan)
+
+
+def _prepare(engine: Engine, container: Container) -> tuple[Confinement, Plan, Launch]:
+    ports, spec = engine.ports, container.spec
+    confinement = launching.confinement_of(engine, spec)
+    around = Surroundings(
+        ports.kernel.host(),
+        ports.places,
+        ports.rootfs.lowerdirs(container.layers),
+        confinement,
+        _peers(engine, container),
+        ports.files,
+    )
+    plan = container_plan(container.id, spec, around)
+    launch = Launch(
+        container.id,
+        plan,
+        ports.places.shim(container.id),
+        ports.places.exit_file(container.id),
+        launching.environment_of(engine, spec),
+        terminal=spec.terminal,
+        stdin=spec.stdin,
+        stdin_once=spec.stdin_once,
+        log=LogSettings(ports.places.log(container.id), spec.log_max_bytes, spec.log_files),
+        attachments=tuple(engine.waiting.pop(container.id, ())),
+        cgroup=ports.places.cgroup(ports.kernel.host(), container.id),
+    )
+    return confinement, plan, launch
+
+
+def _peers(engine: Engine, container: Container) -> Peers:
+    """The processes of ``container:<id>`` modes, which must run now."""
+    found = {}
+    for kind in ("network", "pid", "ipc"):
+        mode: str = getattr(container.spec, kind)
+        if mode.startswith("container:"):
+            peer = engine.container(mode.removeprefix("container:"))
+            if not peer.alive:
+                raise Rejected(Conflict(f"cannot join {kind} of a non running container: {peer.id}"))
+            found[kind] = launching.identity_of(peer)
+    return Peers(**found)
+
+
+def _started(
+    engine: Engine, container: Container, run: int, launched: Launched, confinement: Confinement
+) -> events.ContainerStarted:
+    return events.ContainerStarted(
+        container.id,
+        run,
+        launched.identity.pid,
+        launched.identity.start_time,
+        launched.identity.boot_id,
+        engine.ports.places.cgroup(engine.ports.kernel.host(), container.id),
+        confinement.capabilities,
+        confinement.no_new_privileges,
+        confinement.seccomp_digest,
+        container.spec.privileged,
+    )
+
+
+async def _failed(engine: Engine, job: Job, container: Container, run: int, error: PortError | Rejected) -> None:
+    program = container.spec.arguments[0]
+    if isinstance(error, KernelError):
+        text, code = launching.failure_text(error, program)
+        outcome = events.ContainerStartFailed(container.id, run, error.operation, text, error.syscall, error.errno, code)
+    else:
+        text, code = str(error), 128
+        outcome = events.ContainerStartFailed(container.id, run, "", text, exit_code=code)
+    await engine.record([outcome], job)
+    for attachment in engine.waiting.pop(container.id, ()):
+        attachment.endpoint.close()
+    if container.spec.auto_remove:
+        await remove_container(engine, job, container.id)
+    if isinstance(error, Rejected):
+        raise error
+    raise launching.rejection_of(text) from error
+
+
+async def watch(engine: Engine, container_id: str, run: int, plan: Plan) -> None:
+    """Wait for the end of a container's first process, and see that it is in the log before anything is let go."""
+    ports = engine.ports
+    job = engine.job("watch", (container_id,), "engine")
+    try:
+        end, reason = await ports.kernel.exited(container_id), ""
+    except PortError as error:
+        end, reason = Exit(137), str(error)
+    await engine.record([events.ContainerExited(container_id, run, end.code, end.oom_killed, reason)], job)
+    places = ports.places
+    await ports.kernel.release(container_id, places.shim(container_id), places.exit_file(container_id), plan.release())
+    container = engine.state.containers.get(container_id)
+    if container is not None and container.spec.auto_remove and container.run == run:
+        await remove_container(engine, job, container_id)
