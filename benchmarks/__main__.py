@@ -6,20 +6,14 @@ are medians over the rounds. Read the ratios: wall times of one machine say litt
 """
 
 import argparse
-import ctypes
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import image, report
+from benchmarks import image, namespaces, report
 from benchmarks.engines import ENGINES, ApiEngine, Engine
 from benchmarks.scenarios import ONCE, SCENARIOS, Measurement, Sizes
-
-CLONE_NEWNS = 0x00020000
-CLONE_NEWNET = 0x40000000
-MS_REC = 0x4000
-MS_PRIVATE = 1 << 18
 
 
 def arguments() -> argparse.Namespace:
@@ -43,15 +37,6 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def enter_namespaces() -> None:
-    """Keeps the engines' mounts and network devices from the host. Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_void_p]
-    if libc.unshare(CLONE_NEWNS | CLONE_NEWNET) != 0 or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"unshare: {os.strerror(error)}")
-
-
 def measure(engines: list[Engine], options: argparse.Namespace) -> report.Figures:
     """Runs the scenarios round by round and returns every measurement."""
     figures = report.Figures()
@@ -73,7 +58,7 @@ def main() -> int:
     if os.geteuid() != 0:
         print("benchmarks: engines need root", file=sys.stderr)
         return 1
-    enter_namespaces()
+    namespaces.enter()
     engines: list[Engine] = []
     with tempfile.TemporaryDirectory(prefix="docket-benchmark.", dir=options.data, ignore_cleanup_errors=True) as folder:
         tar = image.write_tar(Path(folder) / "image.tar")
@@ -91,6 +76,7 @@ def main() -> int:
         finally:
             for engine in engines:
                 engine.close()
+            namespaces.detach_below(folder)
     print(figures.table(options.against))
     if options.json is not None:
         options.json.write_text(figures.json())

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-CGROUP_ROOT = Path("/sys/fs/cgroup")
+from benchmarks.namespaces import CGROUP_ROOT
+
 PARENT = "docket-benchmark"
 QUIET_SECONDS = 0.1
 SETTLE_SECONDS = 5.0
@@ -28,6 +29,8 @@ class Group:
         self.containers = f"/{PARENT}/{name}/containers"
         self._processes = self.path / "processes"
         self._processes.mkdir(parents=True, exist_ok=True)
+        if not (self._processes / "cgroup.procs").exists():
+            raise FileNotFoundError(f"{self.mount} is no control group hierarchy")
         self._harness_ns = 0
 
     @contextmanager
@@ -84,7 +87,7 @@ class Group:
 
     def remove(self) -> None:
         """Removes the group and those that the engine left below it, in every hierarchy. All processes must have ended."""
-        for hierarchy in [CGROUP_ROOT] if self.unified else [path for path in CGROUP_ROOT.iterdir() if not path.is_symlink()]:
+        for hierarchy in [CGROUP_ROOT] if self.unified else [path for path in CGROUP_ROOT.iterdir() if path.is_mount()]:
             top = hierarchy / PARENT / self.path.name
             for folder in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
                 folder.rmdir()

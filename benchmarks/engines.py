@@ -18,12 +18,13 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks import image
+from benchmarks import image, namespaces
 from benchmarks.accounting import Group
 from benchmarks.client import Client
 
 ANSWER_SECONDS = 60.0
 KILL_SECONDS = 10.0
+LIMITS = ("nofile", "nproc")
 
 
 class EngineFailed(Exception):
@@ -191,7 +192,8 @@ class Docket(ApiEngine):
     def daemon_command(self) -> list[str]:
         """The same options as dockerd's."""
         folders = ["--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "run")]
-        return [self.executable, "daemon", *folders, "--pidfile", str(self.folder / "pid"), "-H", f"unix://{self.socket}"]
+        own = ["--pidfile", str(self.folder / "pid"), "-H", f"unix://{self.socket}"]
+        return [*namespaces.with_unified(), self.executable, "daemon", *folders, *own]
 
     def command(self, *args: str) -> list[str]:
         """The docker client."""
@@ -237,12 +239,14 @@ class Podman(ApiEngine):
         return [*self._base(), *args]
 
     def cli_options(self) -> list[str]:
-        """Podman has no daemon that could be told once."""
-        return ["--cgroup-parent", self.group.containers]
+        """Podman has no daemon that could be told once. The limits it would ask for are above those of some hosts."""
+        limits = [argument for name in LIMITS for argument in ("--ulimit", f"{name}=1024:1024")]
+        return ["--cgroup-parent", self.group.containers, *limits]
 
     def host_config(self) -> dict[str, object]:
         """As for the command line."""
-        return {"CgroupParent": self.group.containers}
+        limits = [{"Name": name, "Soft": 1024, "Hard": 1024} for name in LIMITS]
+        return {"CgroupParent": self.group.containers, "Ulimits": limits}
 
 
 class Runc(Engine):

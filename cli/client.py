@@ -57,6 +57,10 @@ class Response:
     def fileno(self) -> int:
         return self._transport.fileno()
 
+    def waiting(self) -> bool:
+        """Whether part of the body is here already, so that the descriptor need not become readable."""
+        return bool(self._buffer) or self._done or self._transport.buffered()
+
     def chunks(self) -> Iterator[bytes]:
         """The body in pieces, as they arrive."""
         if not self._done:
@@ -176,7 +180,16 @@ class Client:
         self, method: str, path: str, query: Query = (), body: Any = None, headers: dict[str, str] | None = None
     ) -> Response:
         """Sends a request whose JSON body (or None) is complete; raises EngineError for an answer of 400 and above."""
-        fields = dict(headers or {})
+        transport = self._send(method, path, query, body, headers or {})
+        return _checked(Response(self, transport, method))
+
+    def begin(self, method: str, path: str, query: Query = ()) -> Callable[[], Any]:
+        """Sends a request and returns what reads its JSON answer, so that several can be under way together."""
+        transport = self._send(method, path, query, None, {})
+        return lambda: loads(_checked(Response(self, transport, method)).read())
+
+    def _send(self, method: str, path: str, query: Query, body: Any, headers: dict[str, str]) -> Transport:
+        fields = dict(headers)
         data = b""
         if body is not None:
             data = dumps(body).encode("utf-8", "surrogateescape")
@@ -185,7 +198,7 @@ class Client:
             fields["Content-Length"] = str(len(data))
         transport = self._open()
         transport.send(self._head(method, path, query, fields) + data)
-        return _checked(Response(self, transport, method))
+        return transport
 
     def upload(self, method: str, path: str, query: Query, pieces: Iterable[bytes]) -> Response:
         """Sends a body of unknown length in chunks. An engine that answers early (an error) ends the upload."""

@@ -6,10 +6,9 @@ transport blocks on `receive` and `send`; only `try_send` does not, so that a hi
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
-
-import _socket
 
 from docket.cli.errors import CliError, ConnectError
 from docket.cli.sanitise import printable

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from docket.cli.options import Options
 
 
-def create_body(options: Options) -> dict[str, Any]:
-    """The whole body; raises CliError (125) for values that Docker refuses in the client."""
+def create_body(options: Options, *, detached: bool = False) -> dict[str, Any]:
+    """The whole body (`detached` is `run -d`: no stream is attached); raises CliError (125) for values that Docker refuses in the client."""
     image, *arguments = options.args
     streams = options["attach"]
     interactive = options["interactive"]
@@ -54,7 +54,7 @@ def create_body(options: Options) -> dict[str, Any]:
         "StopSignal": options["stop-signal"],
         "StopTimeout": options["stop-timeout"] if options.given("stop-timeout") else None,
     }
-    if options["detach"]:
+    if detached:
         body["AttachStdin"] = body["AttachStdout"] = body["AttachStderr"] = False
     body["StdinOnce"] = body["OpenStdin"] and body["AttachStdin"]
     for optional in ("ExposedPorts", "Healthcheck", "StopSignal", "StopTimeout"):

@@ -46,7 +46,7 @@ class ConnectError(CliError):
     """No engine answers at the address."""
 
 
-class ExitStatus(Exception):  # noqa: N818 -- not an error: it ends the program with a status and says nothing
+class ExitStatus(Exception):
     """Ends the program silently with a status: what was to be said has been said."""
 
     def __init__(self, status: int) -> None:

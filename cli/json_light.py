@@ -6,7 +6,7 @@ ASCII, except those that a terminal would act on: these are written as `\\uXXXX`
 
 from __future__ import annotations
 
-from _json import encode_basestring, make_encoder, make_scanner  # type: ignore[attr-defined]
+from _json import encode_basestring, make_encoder, make_scanner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ class _Context:
     object_pairs_hook = None
     parse_float = float
     parse_int = int
-    memo: dict[str, str] = {}  # noqa: RUF012 -- the scanner clears it after each use
+    memo: dict[str, str] = {}
 
     @staticmethod
     def parse_constant(name: str) -> float:
         raise ValueError(f"invalid JSON: {name}")
 
 
-_scan = make_scanner(_Context)
+_scan = make_scanner(_Context)  # type: ignore[arg-type] -- the stub names the result's type
 
 
 def loads(text: str | bytes) -> Any:

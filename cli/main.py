@@ -82,7 +82,9 @@ def _report(error: CliError) -> int:
         return _complain(error.message, error.status)
     path = error.command.path
     text = f"docket: {error.message}" if error.prefixed else error.message
-    return _complain(f"{text}\n\nUsage:  {error.command.usage_line()}\n\nRun '{path} --help' for more information", error.status)
+    return _complain(
+        f"{text}\n\nUsage:  {error.command.usage_line()}\n\nRun '{path} --help' for more information", error.status
+    )
 
 
 def _complain(text: str, status: int) -> int:
@@ -105,7 +107,9 @@ def _context(options: Options) -> Context:
     # A file that was not named is used when it is there; the authority is needed for checking.
     ca, certificate, key = (options[flag] or _existing(f"{directory}/{name}") for flag, name in names)
     if verify and not ca:
-        raise CliError(f"--tlsverify needs the authority's certificate: name it with --tlscacert, or put it at {directory}/ca.pem")
+        raise CliError(
+            f"--tlsverify needs the authority's certificate: name it with --tlscacert, or put it at {directory}/ca.pem"
+        )
     return Context(hosts[0] if hosts else None, TlsSettings(verify, ca, certificate, key))
 
 

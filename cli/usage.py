@@ -39,7 +39,13 @@ def flag_table(flags: tuple[tuple[str, str, str, Any, str], ...], columns: int) 
     for name, short, kind, default, usage in sorted(flags):
         left = f"  {'-' + short + ',' if short else '   '} --{name}"
         label = KINDS[kind].label
-        shown = "" if default in _DEFAULTLESS else f' (default "{default}")' if isinstance(default, str) else f" (default {_default(default)})"
+        shown = (
+            ""
+            if default in _DEFAULTLESS
+            else f' (default "{default}")'
+            if isinstance(default, str)
+            else f" (default {_default(default)})"
+        )
         rows.append((f"{left} {label}" if label else left, usage + shown))
     edge = max(len(left) for left, _ in rows) + 3
     lines = []

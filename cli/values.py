@@ -106,7 +106,11 @@ def parse_nano_cpus(text: str) -> int:
     top, slash, bottom = text.lstrip("+-").partition("/")
     whole, dot, fraction = top.partition(".")
     digits = whole + fraction
-    if not is_number(digits) or (slash and (dot or not is_number(bottom) or int(bottom) == 0)) or len(text) - len(text.lstrip("+-")) > 1:
+    if (
+        not is_number(digits)
+        or (slash and (dot or not is_number(bottom) or int(bottom) == 0))
+        or len(text) - len(text.lstrip("+-")) > 1
+    ):
         raise ValueError(complaint)
     nano, rest = divmod(int(digits) * 10**9, 10 ** len(fraction) * int(bottom or "1"))
     if rest:
@@ -147,7 +151,16 @@ def _filter(text: str) -> tuple[str, str]:
 def _sysctl(text: str) -> str:
     """Docker lets these namespaced ones through and refuses the rest before it asks the engine."""
     name = text.partition("=")[0]
-    known = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced")
+    known = (
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    )
     if "=" not in text or not (name in known or name.startswith(("net.", "fs.mqueue."))):
         raise ValueError(f"sysctl '{printable(text)}' is not allowed")
     return text
@@ -203,7 +216,13 @@ class Kind:
     __slots__ = ("convert", "implied", "label", "repeats", "spreads")
 
     def __init__(
-        self, label: str, convert: Callable[[str], Any], *, repeats: bool = False, spreads: bool = False, implied: str | None = None
+        self,
+        label: str,
+        convert: Callable[[str], Any],
+        *,
+        repeats: bool = False,
+        spreads: bool = False,
+        implied: str | None = None,
     ) -> None:
         self.label = label
         self.convert = convert

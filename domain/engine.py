@@ -22,7 +22,7 @@ from docket.domain.model.decide import Command, decide
 from docket.domain.model.job.events import JobAccepted, JobCompleted, JobFailed
 from docket.domain.model.state import EngineState, evolve, fold
 from docket.domain.plan.settings import HostFiles, Places
-from docket.domain.ports import Attachment, Clock, EventStore, Ids, Kernel, OutputLogs, Rootfs
+from docket.domain.ports import Attachment, Clock, EventStore, Ids, Images, Kernel, OutputLogs, Rootfs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +39,7 @@ class Ports(msgspec.Struct, frozen=True):
     ids: Ids
     outputs: OutputLogs
     rootfs: Rootfs
+    images: Images
     places: Places
     files: HostFiles
 

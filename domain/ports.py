@@ -13,6 +13,7 @@ import msgspec
 
 from docket.domain.errors import KernelError
 from docket.domain.log import Batch, Event, StoredEvent
+from docket.domain.model.image.events import ImageImported
 from docket.domain.plan.operations import Operation, OperationResult, Plan
 
 # The log.
@@ -293,6 +294,20 @@ class OutputLogs(Protocol):
     def read(self, path: str, *, follow: bool = False) -> AsyncIterator[LogEntry]: ...
 
     async def remove(self, path: str) -> None: ...
+
+
+class Images(Protocol):
+    """Images on disk. What these return is whole and durable, and known to nobody until its event is in the log."""
+
+    async def import_archive(
+        self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
+    ) -> ImageImported:
+        """Make an image of one layer from a tar archive. Raises `Rejected` for a wrong archive or change."""
+        ...
+
+    async def import_base(self) -> tuple[str, ImageImported]:
+        """Assemble the embedded image; ``(reference, image)``."""
+        ...
 
 
 class Rootfs(Protocol):

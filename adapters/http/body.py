@@ -17,10 +17,14 @@ Receive = Callable[[int], Awaitable[bytes]]
 
 
 class BodyReader:
-    """The body of one request. `buffer` holds what has arrived already, and what is left over at the end."""
+    """The body of one request. `buffer` holds what has arrived already, and what is left over at the end.
 
-    def __init__(self, connection: h11.Connection, framing: Framing, buffer: bytearray, receive: Receive) -> None:
-        self._connection = connection
+    `head` are the bytes of its header, from which h11 learns that chunks follow.
+    """
+
+    def __init__(self, head: bytes, framing: Framing, buffer: bytearray, receive: Receive) -> None:
+        self._head = head
+        self._parser: h11.Connection | None = None
         self._buffer = buffer
         self._receive = receive
         self.chunked = framing.chunked
@@ -45,25 +49,29 @@ class BodyReader:
         return data
 
     async def _read_chunked(self) -> bytes:
+        if self._parser is None:
+            self._parser = h11.Connection(h11.SERVER)
+            self._parser.receive_data(self._head)
         while True:
             try:
-                event = self._connection.next_event()
+                event = self._parser.next_event()
             except h11.RemoteProtocolError as error:
                 raise MalformedRequest(f"malformed request body: {error}") from None
+            if isinstance(event, h11.Request):
+                continue
             if isinstance(event, h11.Data):
                 return bytes(event.data)
             if isinstance(event, h11.EndOfMessage):
-                self._finish_chunks(event)
+                self._finish_chunks(event, self._parser.trailing_data[0])
                 return b""
             data = self._take(RECEIVE_BYTES) if self._buffer else await self._receive(RECEIVE_BYTES)
             if not data:
                 raise _cut_short()
             self._last_bytes = (self._last_bytes + data)[-len(data) - 4 :]
-            self._connection.receive_data(data)
+            self._parser.receive_data(data)
 
-    def _finish_chunks(self, event: h11.EndOfMessage) -> None:
+    def _finish_chunks(self, event: h11.EndOfMessage, left_over: bytes) -> None:
         """Take back what h11 did not use, and insist on the plain ending."""
-        left_over, _ = self._connection.trailing_data
         consumed = self._last_bytes[: len(self._last_bytes) - len(left_over)]
         if list(event.headers) or not consumed.endswith(b"\r\n\r\n"):
             raise MalformedRequest("malformed request body: trailers or a bare line feed after the last chunk")

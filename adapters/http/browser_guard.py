@@ -17,7 +17,7 @@ def check_browser(headers: dict[str, str], known_hosts: frozenset[str]) -> None:
     """Raise HttpError 403 for what only a web page would send, and for unknown host names."""
     if "origin" in headers:
         raise HttpError(403, "requests from web pages are refused: the request has an Origin header")
-    if headers.get("sec-fetch-site", "none").strip().lower() not in ("none", "same-origin"):
+    if headers.get("sec-fetch-site", "none").lower() not in ("none", "same-origin"):
         raise HttpError(403, "requests from web pages are refused: Sec-Fetch-Site is not same-origin")
     host = headers.get("host", "")
     if not is_known_host(host, known_hosts):
@@ -28,7 +28,7 @@ def check_browser(headers: dict[str, str], known_hosts: frozenset[str]) -> None:
 
 def is_known_host(host: str, known_hosts: frozenset[str]) -> bool:
     """Whether a Host field names localhost, a loopback address or one of `known_hosts`, with any port."""
-    found = _HOST.fullmatch(host.strip())
+    found = _HOST.fullmatch(host)
     if found is None:
         return False
     name = found[1].strip("[]").rstrip(".").lower()

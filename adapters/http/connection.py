@@ -1,18 +1,17 @@
 """One connection: requests are read from it, answers written to it, and a handler may take it over.
 
 Its rules: bytes are taken from the socket only up to the end of the request being read, so what follows (a next request, or early
-input of a hijacked stream) lies in one buffer; each request has a fresh h11 state, which reads only; and whenever it is unclear
-where the next request would begin, the connection is closed after the answer instead of being reused.
+input of a hijacked stream) lies in one buffer; and whenever it is unclear where the next request would begin, the connection is
+closed after the answer instead of being reused.
 """
 
 from collections.abc import AsyncIterator
 
-import h11
 import trio
 
 from docket.adapters.http.body import BodyReader
 from docket.adapters.http.errors import MalformedRequest
-from docket.adapters.http.head import HEAD_END, Framing, check_unfinished, header_dict, parse_head, split_target
+from docket.adapters.http.head import HEAD_END, Framing, check_unfinished, parse_head, split_target
 from docket.adapters.http.hijack import AnyStream, Hijacked, transport_socket, wait_header_read
 from docket.adapters.http.limits import Limits
 from docket.adapters.http.peer import Peer
@@ -34,7 +33,7 @@ class Connection:
         self._limits = limits
         self._common_fields = common_fields
         self._buffer = bytearray()
-        self._body = BodyReader(h11.Connection(h11.SERVER), Framing(), self._buffer, self.receive)
+        self._body = BodyReader(b"", Framing(), self._buffer, self.receive)
         self._is_head = False
         self._is_http10 = False
         self._expects_continue = False
@@ -49,25 +48,22 @@ class Connection:
     async def next_request(self) -> Request | None:
         """The next request, None when the client or the idle time ended the connection; raises MalformedRequest."""
         self._is_head = self._is_http10 = self._expects_continue = False
-        head = await self._read_head()
-        if head is None:
+        data = await self._read_head()
+        if data is None:
             return None
-        parser = h11.Connection(h11.SERVER)
-        event, framing = parse_head(parser, head, self._limits.header_count)
-        self._body = BodyReader(parser, framing, self._buffer, self.receive)
-        method, target, headers = event.method.decode("ascii"), event.target.decode("ascii"), header_dict(event)
-        self._is_head = method == "HEAD"
-        self._is_http10 = event.http_version == b"1.0"
-        self._expects_continue = parser.they_are_waiting_for_100_continue
-        self.closing = self.closing or self._is_http10 or "close" in _options(headers.get("connection"))
-        path, query_string = split_target(target)
+        head = parse_head(data, self._limits.header_count)
+        self._body = BodyReader(data, head.framing, self._buffer, self.receive)
+        self._is_head, self._is_http10 = head.method == "HEAD", head.is_http10
+        self._expects_continue = not head.is_http10 and head.has_option("expect", "100-continue")
+        self.closing = self.closing or head.is_http10 or head.has_option("connection", "close")
+        path, query_string = split_target(head.target)
         return Request(
             self,
-            method=method,
-            target=target,
+            method=head.method,
+            target=head.target,
             path=path,
             query_string=query_string,
-            headers=headers,
+            headers=head.headers,
             peer=self.peer,
         )
 
@@ -203,8 +199,3 @@ class Connection:
         """End our direction and read on a little, so that nothing unread turns into a reset that eats our last bytes."""
         if not self.torn:
             await linger(self.stream, self._limits.linger_seconds)
-
-
-def _options(connection: str | None) -> list[str]:
-    """The options of a Connection field."""
-    return [] if connection is None else [option.strip().lower() for option in connection.split(",")]

@@ -62,8 +62,8 @@ class Request:
     @property
     def wants_upgrade(self) -> bool:
         """Whether the client asks for the connection to become a raw TCP-like one."""
-        options = [option.strip().lower() for option in self.headers.get("connection", "").split(",")]
-        return "upgrade" in options and self.headers.get("upgrade", "").strip().lower() == "tcp"
+        options = [option.strip(" \t").lower() for option in self.headers.get("connection", "").split(",")]
+        return "upgrade" in options and self.headers.get("upgrade", "").lower() == "tcp"
 
     async def body(self, limit: int | None = None) -> bytes:
         """The whole body, read once and kept; raises HttpError 413 above `limit` bytes."""
@@ -94,7 +94,7 @@ class Request:
 
     def _require_json_type(self) -> None:
         content_type = self.headers.get("content-type", "")
-        if content_type.partition(";")[0].strip().lower() != "application/json":
+        if content_type.partition(";")[0].strip(" \t").lower() != "application/json":
             raise HttpError(400, f"unsupported Content-Type header ({content_type}): must be 'application/json'")
 
     async def hijack(self, content_type: str, headers: HeaderList = ()) -> Hijacked:

@@ -1,0 +1,1 @@
+"""Reading what the shims wrote of containers' output."""

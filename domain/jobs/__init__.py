@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from docket.domain.engine import Handler
-from docket.domain.jobs import attach, create, exec_, kill, logs, pause, remove, rename, restart, serveapi, start, stop, wait
+from docket.domain.jobs import (
+    attach,
+    create,
+    exec_,
+    images,
+    kill,
+    logs,
+    pause,
+    remove,
+    rename,
+    restart,
+    serveapi,
+    start,
+    stop,
+    wait,
+)
 
 JOBS: dict[str, Handler] = {
     "create": create.create,
@@ -20,5 +35,8 @@ JOBS: dict[str, Handler] = {
     "attach": attach.attach,
     "exec_create": exec_.create,
     "exec_start": exec_.start,
+    "import": images.import_,
+    "tag": images.tag,
+    "rmi": images.remove,
     "serveapi": serveapi.serveapi,
 }

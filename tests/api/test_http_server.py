@@ -67,6 +67,7 @@ class App:
             Route("GET", "/stream", self.stream),
             Route("HEAD", "/stream", self.stream),
             Route("GET", "/endless", self.endless),
+            Route("GET", "/file", self.file),
             Route("GET", "/badheader", self.bad_header),
             Route("GET", "/nothing", self.nothing),
             Route("POST", "/attach", self.attach),
@@ -130,6 +131,15 @@ class App:
     async def endless(self, request: Request) -> Stream:
         answer = await self.stream(request)
         answer.endless = True
+        return answer
+
+    async def file(self, request: Request) -> Stream:
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"abc"
+            yield b"def"
+
+        answer = Stream.of(chunks(), content_type="application/x-tar")
+        answer.length = request.query.integer("length")
         return answer
 
     async def bad_header(self, request: Request) -> Response:
@@ -689,6 +699,23 @@ async def test_stream_chunks_of_many_tasks_stay_whole(app: App, start: Start) ->
     await client.head()
     chunks = {await client.chunk() for _ in range(3)}
     assert chunks == {letter * 300_000 for letter in (b"a", b"b", b"c")}
+
+
+async def test_stream_of_known_length(app: App, start: Start) -> None:
+    """Its length is announced and kept; a body that turns out otherwise cuts the connection instead of lying."""
+    _, address = await start()
+    client = await connect(address)
+    for length, body in ((6, b"abcdef"), (None, b"abcdef")):
+        status, fields, found = await client.ask("GET", f"/file?length={length or ''}")
+        assert (status, found, fields["content-type"]) == (200, body, "application/x-tar")
+        assert fields.get("content-length") == (str(length) if length else None)
+    assert app.log == []
+    for length, sent in ((7, b"abcdef"), (5, b"abc")):
+        client = await connect(address)
+        await client.send(b"GET /file?length=%d HTTP/1.1\r\nHost: a\r\n\r\n" % length)
+        await client.head()
+        assert await client.rest() == sent
+    assert len(app.log) == 2
 
 
 async def test_stream_to_http10_ends_with_the_connection(app: App, start: Start) -> None:

@@ -30,6 +30,7 @@ from docket.domain.ports import (
     LogSettings,
     ProcessIdentity,
 )
+from docket.kernel.fake.filesystem import File
 from docket.kernel.fake.kernel import FakeKernel
 from docket.kernel.fake.programs import SYSTEM_FILES
 from docket.kernel.fake.streams import FakeEndpoint
@@ -53,6 +54,10 @@ class Client(Protocol):
     async def receive_some(self) -> bytes: ...
 
     async def receive_all(self) -> bytes: ...
+
+    def disconnected(self) -> bool:
+        """Whether the other side has closed the connection, as of now."""
+        ...
 
 
 class Ground(Protocol):
@@ -95,6 +100,9 @@ class FakeClient:
         self.receive_some = self.endpoint.receive_some
         self.receive_all = self.endpoint.receive_all
 
+    def disconnected(self) -> bool:
+        return self.endpoint.closed
+
 
 class FakeGround:
     """The host of a fake kernel."""
@@ -112,11 +120,11 @@ class FakeGround:
         self.kernel.make_layer(path, system=False)
 
     def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
-        from docket.kernel.fake.filesystem import File
-
         self.kernel.seed_host({path: File(mode, content)})
 
     def read(self, path: str) -> bytes:
+        if path.startswith(self.kernel.host().cgroup_root):
+            return self.kernel.model.cgroups.read(*path.rsplit("/", 1)).encode()
         return self.kernel.read_file(path)
 
     def exists(self, path: str) -> bool:
@@ -158,6 +166,12 @@ class SocketClient:
         while chunk := await self.receive_some():
             chunks.append(chunk)
         return b"".join(chunks)
+
+    def disconnected(self) -> bool:
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
 
 
 class LinuxGround:
@@ -232,6 +246,8 @@ class Running(msgspec.Struct):
     launch: Launch
     launched: Launched
     client: Client
+    seen: bytearray = msgspec.field(default_factory=bytearray)
+    """What `Bench.lines` has received."""
 
     @property
     def identity(self) -> ProcessIdentity:
@@ -249,7 +265,7 @@ class Bench:
         for name in ("containers", "shims", "rootfs"):
             if not ground.exists(f"{ground.root}/{name}"):
                 ground.make_directory(f"{ground.root}/{name}")
-        self._launches: list[Launch] = []
+        self._running: list[Running] = []
 
     def directory(self, key: str) -> str:
         """A container's own directory."""
@@ -270,12 +286,15 @@ class Bench:
         cgroup: str = "",
         capabilities: int = BASIC,
     ) -> Plan:
-        """A small container. ``mounts`` come before the pivot, ``sealed`` behind it, ``confined`` before and ``late`` after capabilities."""
+        """A small container.
+
+        ``mounts`` come before the pivot, ``sealed`` behind it, ``confined`` before capabilities are dropped and ``late`` after.
+        """
         here, target = self.directory(key), f"{self.ground.root}/rootfs"
         safe = ("NOSUID", "NOEXEC", "NODEV")
         return Plan(
             prepare=(
-                op.MakeDirectory(here),
+                op.MakeDirectory(here, lasting=True),
                 op.MakeDirectory(f"{here}/upper", 0o755, lasting=True),
                 op.MakeDirectory(f"{here}/work", 0o700, lasting=True),
                 *prepare,
@@ -347,18 +366,22 @@ class Bench:
             attachments=(attachment,),
             cgroup=plan.process.cgroup,
         )
-        return Running(key, launch, await self.kernel.launch(launch), client)
+        running = Running(key, launch, await self.kernel.launch(launch), client)
+        self._running.append(running)
+        return running
 
     async def finish(self, running: Running) -> Outcome:
         """Wait for the end, release, and give what was written."""
         end = await self.kernel.exited(running.key)
         await self.release(running.launch)
-        stdout, stderr = demultiplexed(await running.client.receive_all()) if not running.launch.terminal else (b"", b"")
-        return Outcome(end.code, stdout, stderr)
+        running.seen += await running.client.receive_all()
+        if running.launch.terminal:
+            return Outcome(end.code, bytes(running.seen), b"")
+        return Outcome(end.code, *demultiplexed(bytes(running.seen)))
 
     async def release(self, launch: Launch) -> None:
         """The end is known: take back what the plan prepared."""
-        await self.kernel.release(launch.key, launch.directory, launch.exit_file, launch.plan.release()[:-1])
+        await self.kernel.release(launch.key, launch.directory, launch.exit_file, launch.plan.release())
 
     async def run(self, *args: str, **options: object) -> Outcome:
         """Run a command in a small container to its end; ``options`` are those of `plan`."""
@@ -377,21 +400,30 @@ class Bench:
         await self.release(running.launch)
         return end
 
-    def cgroup(self, name: str) -> str:
-        """The path of a cgroup for tests; skips where the host has no cgroup2."""
+    async def close(self) -> None:
+        """End what a failed test left running."""
+        for running in self._running:
+            if await self.kernel.signal(running.key, running.identity, 9):
+                await self.kernel.exited(running.key)
+                await self.release(running.launch)
+
+    def cgroup(self, name: str, *controllers: str) -> str:
+        """The path of a cgroup for tests; skips where the host has no cgroup2, or one without these controllers."""
         root = self.kernel.host().cgroup_root
         if not root:
             pytest.skip("needs a cgroup2 mount")
+        missing = set(controllers).difference(self.kernel.host().controllers)
+        if missing:
+            pytest.skip(f"needs the cgroup controllers {' '.join(sorted(missing))} at {root}: run it in the machine of vm/run")
         return f"{root}/docket-contract/{name}"
 
     async def lines(self, running: Running, count: int = 1) -> bytes:
         """Standard output as it comes, until there are so many lines of it."""
-        received = b""
-        while demultiplexed(received)[0].count(b"\n") < count:
+        while demultiplexed(bytes(running.seen))[0].count(b"\n") < count:
             piece = await running.client.receive_some()
             assert piece, "the stream ended before the output was complete"
-            received += piece
-        return demultiplexed(received)[0]
+            running.seen += piece
+        return demultiplexed(bytes(running.seen))[0]
 
 
 def demultiplexed(data: bytes) -> tuple[bytes, bytes]:
@@ -410,9 +442,13 @@ def demultiplexed(data: bytes) -> tuple[bytes, bytes]:
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     """A bench on each kernel in turn."""
     if request.param == "fake":
-        yield Bench(FakeGround(FakeKernel()))
+        made = Bench(FakeGround(FakeKernel()))
+        yield made
+        await made.close()
         return
     from docket.kernel.linux.kernel import LinuxKernel
 
     async with LinuxKernel.open() as kernel:
-        yield Bench(LinuxGround(kernel, tmp_path))
+        made = Bench(LinuxGround(kernel, tmp_path))
+        yield made
+        await made.close()

@@ -1,0 +1,232 @@
+"""A container as Docker's clients expect to see it: the row of a list, and the whole of an inspect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docket.adapters.api.times import rfc3339
+from docket.domain.engine import Engine
+from docket.domain.model.container.spec import ContainerSpec
+from docket.domain.model.container.state import Container, ContainerStatus
+from docket.domain.plan.rootfs import MASKED_PATHS, READONLY_PATHS
+
+_S = ContainerStatus
+_SHOWN = {
+    _S.STARTING: "created",
+    _S.RESTARTING: "exited",
+    _S.PAUSING: "running",
+    _S.UNPAUSING: "paused",
+    _S.STOPPING: "running",
+}
+_UNITS = ((86_400 * 7, "week"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+
+
+def shown_status(container: Container) -> str:
+    """The status in Docker's words."""
+    return _SHOWN.get(container.status, container.status.value)
+
+
+def row(engine: Engine, container: Container, now_ns: int) -> dict[str, Any]:
+    """One entry of ``GET /containers/json``."""
+    spec = container.spec
+    return {
+        "Id": container.id,
+        "Names": [f"/{container.name}"],
+        "Image": spec.image,
+        "ImageID": container.image_id,
+        "Command": " ".join(spec.arguments),
+        "Created": container.created_ns // 1_000_000_000,
+        "Ports": [],
+        "Labels": spec.labels,
+        "State": shown_status(container),
+        "Status": status_text(container, now_ns),
+        "HostConfig": {"NetworkMode": spec.asked_network},
+        "NetworkSettings": {"Networks": _networks(spec)},
+        "Mounts": _mounts(spec),
+    }
+
+
+def status_text(container: Container, now_ns: int) -> str:
+    """``Up 3 minutes (Paused)``, ``Exited (0) 2 seconds ago``, ``Created``."""
+    status = shown_status(container)
+    if status in {"running", "paused"}:
+        paused = " (Paused)" if status == "paused" else ""
+        return f"Up {_ago(now_ns - container.started_ns)}{paused}"
+    if status == "exited":
+        return f"Exited ({container.exit_code}) {_ago(now_ns - container.finished_ns)} ago"
+    return {"created": "Created", "removing": "Removal In Progress", "dead": "Dead"}[status]
+
+
+def _ago(ns: int) -> str:
+    seconds = max(ns // 1_000_000_000, 0)
+    if seconds < 1:
+        return "Less than a second"
+    for size, name in _UNITS:
+        count = seconds // size
+        if count == 1 and name in {"hour", "minute"}:
+            return f"About {'an' if name == 'hour' else 'a'} {name}"
+        if count >= (2 if name == "week" else 1):
+            return f"{count} {name}{'s' if count > 1 else ''}"
+    return "Less than a second"
+
+
+def inspect(engine: Engine, container: Container) -> dict[str, Any]:
+    """``GET /containers/{id}/json``."""
+    spec = container.spec
+    secret = engine.ports.store.secret(spec.environment)
+    environment = [f"{name}=" for name in spec.environment_names] if secret is None else secret.decode().split("\0")
+    arguments = spec.arguments
+    return {
+        "Id": container.id,
+        "Created": rfc3339(container.created_ns),
+        "Path": arguments[0],
+        "Args": list(arguments[1:]),
+        "State": _state(container),
+        "Image": container.image_id,
+        "ResolvConfPath": f"{engine.ports.places.runtime(container.id)}/resolv.conf",
+        "HostnamePath": f"{engine.ports.places.runtime(container.id)}/hostname",
+        "HostsPath": f"{engine.ports.places.runtime(container.id)}/hosts",
+        "LogPath": engine.ports.places.log(container.id),
+        "Name": f"/{container.name}",
+        "RestartCount": 0,
+        "Driver": "overlay2",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": container.execs or None,
+        "HostConfig": _host_config(spec),
+        "GraphDriver": {"Name": "overlay2", "Data": {"UpperDir": f"{engine.ports.places.container(container.id)}/upper"}},
+        "Mounts": _mounts(spec),
+        "Config": _config(spec, [entry for entry in environment if entry]),
+        "NetworkSettings": {
+            "Ports": {},
+            "SandboxID": "",
+            "IPAddress": "",
+            "Gateway": "",
+            "MacAddress": "",
+            "Networks": _networks(spec),
+        },
+    }
+
+
+def _state(container: Container) -> dict[str, Any]:
+    status = shown_status(container)
+    return {
+        "Status": status,
+        "Running": status in {"running", "paused"},
+        "Paused": status == "paused",
+        "Restarting": False,
+        "OOMKilled": container.oom_killed,
+        "Dead": status == "dead",
+        "Pid": container.pid,
+        "ExitCode": container.exit_code,
+        "Error": container.error,
+        "StartedAt": rfc3339(container.started_ns),
+        "FinishedAt": rfc3339(container.finished_ns),
+    }
+
+
+def _config(spec: ContainerSpec, environment: list[str]) -> dict[str, Any]:
+    return {
+        "Hostname": spec.hostname,
+        "Domainname": spec.domainname,
+        "User": spec.user,
+        "AttachStdin": "Stdin" in spec.attach,
+        "AttachStdout": "Stdout" in spec.attach,
+        "AttachStderr": "Stderr" in spec.attach,
+        "ExposedPorts": {port: {} for port in spec.exposed_ports},
+        "Tty": spec.terminal,
+        "OpenStdin": spec.stdin,
+        "StdinOnce": spec.stdin_once,
+        "Env": environment,
+        "Cmd": list(spec.command) or None,
+        "Image": spec.image,
+        "Volumes": {path: {} for path in spec.volumes} or None,
+        "WorkingDir": spec.working_directory,
+        "Entrypoint": list(spec.entrypoint) or None,
+        "OnBuild": None,
+        "Labels": spec.labels,
+        **({"StopSignal": spec.stop_signal} if spec.stop_signal else {}),
+        **({"StopTimeout": spec.stop_timeout_seconds} if spec.stop_timeout_seconds is not None else {}),
+    }
+
+
+def _host_config(spec: ContainerSpec) -> dict[str, Any]:
+    resources = spec.resources
+    return {
+        "Binds": [_bind_text(mount) for mount in spec.mounts if mount.kind == "bind"] or None,
+        "Tmpfs": {mount.target: ",".join(mount.options) for mount in spec.mounts if mount.kind == "tmpfs"} or None,
+        "LogConfig": {"Type": spec.log_driver, "Config": spec.log_options},
+        "NetworkMode": spec.asked_network,
+        "PortBindings": {},
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "AutoRemove": spec.auto_remove,
+        "ConsoleSize": list(spec.console_size),
+        "CapAdd": list(spec.cap_add) or None,
+        "CapDrop": list(spec.cap_drop) or None,
+        "CgroupnsMode": spec.cgroupns,
+        "Dns": list(spec.dns),
+        "DnsOptions": list(spec.dns_options),
+        "DnsSearch": list(spec.dns_search),
+        "ExtraHosts": list(spec.extra_hosts) or None,
+        "GroupAdd": list(spec.group_add) or None,
+        "IpcMode": spec.ipc,
+        "PidMode": spec.pid,
+        "UTSMode": spec.uts,
+        "UsernsMode": spec.userns,
+        "OomScoreAdj": spec.oom_score_adj,
+        "Privileged": spec.privileged,
+        "ReadonlyRootfs": spec.readonly_rootfs,
+        "SecurityOpt": list(spec.security_options) or None,
+        "ShmSize": spec.shm_bytes,
+        "Sysctls": spec.sysctls or None,
+        "Ulimits": [{"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard} for limit in spec.ulimits],
+        "Memory": resources.memory_bytes,
+        "MemoryReservation": resources.memory_reservation_bytes,
+        "MemorySwap": resources.memory_swap_bytes,
+        "CpuShares": resources.cpu_shares,
+        "NanoCpus": resources.nano_cpus,
+        "CpuQuota": resources.cpu_quota_us,
+        "CpuPeriod": resources.cpu_period_us,
+        "CpusetCpus": resources.cpuset_cpus,
+        "CpusetMems": resources.cpuset_mems,
+        "PidsLimit": resources.pids_limit or None,
+        "BlkioWeight": resources.blkio_weight,
+        "Runtime": "docket",
+        "MaskedPaths": list(MASKED_PATHS if spec.masked_paths is None else spec.masked_paths),
+        "ReadonlyPaths": list(READONLY_PATHS if spec.readonly_paths is None else spec.readonly_paths),
+    }
+
+
+def _bind_text(mount: Any) -> str:
+    return f"{mount.source}:{mount.target}{':ro' if mount.readonly else ''}"
+
+
+def _mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
+    return [
+        {
+            "Type": mount.kind,
+            "Source": mount.source,
+            "Destination": mount.target,
+            "Mode": "",
+            "RW": not mount.readonly,
+            "Propagation": mount.propagation if mount.kind == "bind" else "",
+        }
+        for mount in spec.mounts
+    ]
+
+
+def _networks(spec: ContainerSpec) -> dict[str, Any]:
+    if spec.network.startswith("container:"):
+        return {}
+    empty = {
+        "IPAddress": "",
+        "Gateway": "",
+        "MacAddress": "",
+        "EndpointID": "",
+        "NetworkID": "",
+        "Aliases": None,
+        "DNSNames": None,
+    }
+    return {spec.network: empty}

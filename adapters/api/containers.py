@@ -1,0 +1,176 @@
+"""``/containers``: each handler names a job, hands it what was asked, and gives its result Docker's form."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from docket.adapters.api import container_json
+from docket.adapters.api.container_request import create_request, signal_number
+from docket.adapters.api.filters import parse_filters
+from docket.adapters.api.streams import attach, logs
+from docket.adapters.http import Request, Response, Route, Stream, StreamSender
+from docket.domain.engine import Engine
+from docket.domain.errors import InvalidArgument, Rejected
+from docket.domain.jobs.remove import Remove
+from docket.domain.jobs.stop import Stop
+from docket.domain.model.container.state import Container
+
+_FILTERS = frozenset({"id", "name", "status", "label", "exited", "ancestor"})
+_SIGKILL = 9
+
+
+def routes(engine: Engine) -> list[Route]:
+    """The routes of this file."""
+    here = Containers(engine)
+    return [
+        Route("GET", "/containers/json", here.list),
+        Route("POST", "/containers/create", here.create),
+        Route("GET", "/containers/{id}/json", here.inspect),
+        Route("POST", "/containers/{id}/start", here.simple("start")),
+        Route("POST", "/containers/{id}/stop", here.stop("stop")),
+        Route("POST", "/containers/{id}/restart", here.stop("restart")),
+        Route("POST", "/containers/{id}/kill", here.kill),
+        Route("POST", "/containers/{id}/pause", here.simple("pause")),
+        Route("POST", "/containers/{id}/unpause", here.simple("unpause")),
+        Route("POST", "/containers/{id}/rename", here.rename),
+        Route("POST", "/containers/{id}/wait", here.wait),
+        Route("DELETE", "/containers/{id}", here.remove),
+        Route("GET", "/containers/{id}/top", here.top),
+        Route("POST", "/containers/{id}/resize", here.resize),
+        Route("GET", "/containers/{id}/logs", lambda request: logs(engine, request)),
+        Route("POST", "/containers/{id}/attach", lambda request: attach(engine, request)),
+    ]
+
+
+class Containers:
+    """The handlers, over one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def _run(self, request: Request, name: str, *arguments: str, ask: Any = None) -> Any:
+        engine = self._engine
+        return await engine.run(engine.job(name, (request.parameters.get("id", ""), *arguments), request.peer.actor, ask))
+
+    async def list(self, request: Request) -> Response:
+        engine, query = self._engine, request.query
+        filters = parse_filters(query.get("filters"), _FILTERS)
+        limit = query.integer("limit", 0) or 0
+        everything = query.boolean("all") or limit > 0 or "status" in filters or "exited" in filters
+        found = [
+            container
+            for container in engine.state.containers.values()
+            if (everything or container.alive) and _matches(container, filters)
+        ]
+        found.sort(key=lambda container: container.created_ns, reverse=True)
+        now = engine.ports.clock.now_ns()
+        return Response.json([container_json.row(engine, each, now) for each in (found[:limit] if limit > 0 else found)])
+
+    async def create(self, request: Request) -> Response:
+        body = await request.json()
+        if not isinstance(body, dict):
+            raise Rejected(InvalidArgument("the body of a create must be a JSON object"))
+        engine = self._engine
+        asked = create_request(body, request.query.get("name") or "")
+        job = engine.job("create", (asked.spec.image, asked.name), request.peer.actor, asked)
+        return Response.json({"Id": await engine.run(job), "Warnings": []}, 201)
+
+    async def inspect(self, request: Request) -> Response:
+        return Response.json(container_json.inspect(self._engine, self._engine.container(request.parameters["id"])))
+
+    def simple(self, name: str) -> Callable[[Request], Awaitable[Response]]:
+        """A handler of a job that needs nothing but the container."""
+
+        async def handler(request: Request) -> Response:
+            await self._run(request, name)
+            return Response.empty()
+
+        return handler
+
+    def stop(self, name: str) -> Callable[[Request], Awaitable[Response]]:
+        """A handler of stop or restart."""
+
+        async def handler(request: Request) -> Response:
+            signal = request.query.get("signal")
+            ask = Stop(signal_number(signal) if signal else 0, request.query.integer("t"))
+            await self._run(request, name, ask=ask)
+            return Response.empty()
+
+        return handler
+
+    async def kill(self, request: Request) -> Response:
+        signal = request.query.get("signal")
+        number = signal_number(signal) if signal else _SIGKILL
+        await self._run(request, "kill", str(number), ask=number)
+        return Response.empty()
+
+    async def rename(self, request: Request) -> Response:
+        await self._run(request, "rename", request.query.get("name") or "")
+        return Response.empty()
+
+    async def remove(self, request: Request) -> Response:
+        await self._run(request, "remove", ask=Remove(request.query.boolean("force"), request.query.boolean("v")))
+        return Response.empty()
+
+    async def wait(self, request: Request) -> Stream:
+        condition = request.query.get("condition") or "not-running"
+        self._engine.container(request.parameters["id"])
+
+        async def write(out: StreamSender) -> None:
+            code = await self._run(request, "wait", condition, ask=condition)
+            await out.send(msgspec.json.encode({"StatusCode": code, "Error": None}))
+
+        return Stream(write)
+
+    async def resize(self, request: Request) -> Response:
+        container = self._engine.container(request.parameters["id"])
+        rows, columns = request.query.integer("h") or 0, request.query.integer("w") or 0
+        await self._engine.ports.kernel.resize(container.id, rows, columns)
+        return Response.empty(200)
+
+    async def top(self, request: Request) -> Response:
+        engine = self._engine
+        container = engine.container(request.parameters["id"])
+        if not container.alive:
+            raise Rejected(_not_running(container))
+        rows = await engine.ports.kernel.processes(container.cgroup)
+        titles = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+        return Response.json({"Titles": titles, "Processes": [_top_row(row) for row in rows]})
+
+
+def _not_running(container: Container) -> Any:
+    from docket.domain.model import texts
+
+    return texts.not_running(container.id)
+
+
+def _top_row(row: Any) -> list[str]:
+    from time import localtime, strftime
+
+    seconds = row.cpu_ns // 1_000_000_000
+    started = strftime("%H:%M", localtime(row.start_time_ns // 1_000_000_000))
+    cpu = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    user = "root" if row.uid == 0 else str(row.uid)
+    return [user, str(row.pid), str(row.parent), "0", started, row.terminal, cpu, row.command]
+
+
+def _matches(container: Container, filters: dict[str, tuple[str, ...]]) -> bool:
+    tests: dict[str, Callable[[str], bool]] = {
+        "id": lambda value: container.id.startswith(value),
+        "name": lambda value: value.removeprefix("/") in container.name,
+        "status": lambda value: container_json.shown_status(container) == value,
+        "label": lambda value: _has_label(container, value),
+        "exited": lambda value: str(container.exit_code) == value and container_json.shown_status(container) == "exited",
+        "ancestor": lambda value: value in (container.spec.image, container.image_id),
+    }
+    every = {"label"}
+    return all((all if name in every else any)(tests[name](value) for value in values) for name, values in filters.items())
+
+
+def _has_label(container: Container, asked: str) -> bool:
+    name, equals, value = asked.partition("=")
+    labels = container.spec.labels
+    return name in labels and (not equals or labels[name] == value)

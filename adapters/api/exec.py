@@ -1,0 +1,109 @@
+"""``/containers/{id}/exec`` and ``/exec``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docket.adapters.api.streams import content_type, hand_over, parse_detach_keys
+from docket.adapters.http import Request, Response, Route
+from docket.domain.engine import Engine
+from docket.domain.errors import Rejected
+from docket.domain.jobs.exec_ import CreateRequest
+from docket.domain.model import texts
+from docket.domain.model.exec.events import ExecSpec
+from docket.domain.model.exec.state import Exec
+from docket.domain.ports import Attachment
+
+
+def routes(engine: Engine) -> list[Route]:
+    """The routes of this file."""
+
+    async def create(request: Request) -> Response:
+        body: dict[str, Any] = await request.json()
+        spec = ExecSpec(
+            "",
+            user=body.get("User") or "",
+            working_directory=body.get("WorkingDir") or "",
+            terminal=bool(body.get("Tty")),
+            stdin=bool(body.get("AttachStdin")),
+            stdout=bool(body.get("AttachStdout")),
+            stderr=bool(body.get("AttachStderr")),
+            privileged=bool(body.get("Privileged")),
+            detach_keys=body.get("DetachKeys") or "",
+            console_size=tuple(body.get("ConsoleSize") or (0, 0)),
+        )
+        ask = CreateRequest(spec, tuple(body.get("Cmd") or ()), tuple(body.get("Env") or ()))
+        job = engine.job("exec_create", (request.parameters["id"],), request.peer.actor, ask)
+        return Response.json({"Id": await engine.run(job)}, 201)
+
+    async def start(request: Request) -> Response | None:
+        body = await request.json(optional=True) or {}
+        instance = _instance(engine, request)
+        job = engine.job("exec_start", (instance.id,), request.peer.actor)
+        if body.get("Detach"):
+            await engine.run(job)
+            return Response.empty(200)
+        spec = instance.spec
+        keys = parse_detach_keys(spec.detach_keys)
+        hijacked = await request.hijack(content_type(request, spec.terminal))
+        endpoint, early = await hand_over(hijacked, engine.nursery)
+        attachment = Attachment(
+            endpoint, spec.stdin, spec.stdout, spec.stderr, not spec.terminal, keys if spec.terminal else b"", early
+        )
+        job.attachments = (attachment,)
+        keep = endpoint.dup()
+        try:
+            await engine.run(job)
+        except Rejected as error:
+            message = error.rejection.message.encode() + b"\r\n"
+            header = b"" if spec.terminal else b"\1\0\0\0" + len(message).to_bytes(4, "big")
+            keep.setblocking(True)
+            keep.sendall(header + message)
+        finally:
+            keep.close()
+        return None
+
+    async def inspect(request: Request) -> Response:
+        instance = _instance(engine, request)
+        spec = instance.spec
+        return Response.json(
+            {
+                "ID": instance.id,
+                "Running": instance.alive,
+                "ExitCode": instance.exit_code,
+                "ProcessConfig": {
+                    "tty": spec.terminal,
+                    "entrypoint": spec.program,
+                    "arguments": [],
+                    "privileged": spec.privileged,
+                    "user": spec.user,
+                },
+                "OpenStdin": spec.stdin,
+                "OpenStdout": spec.stdout,
+                "OpenStderr": spec.stderr,
+                "CanRemove": False,
+                "ContainerID": instance.container,
+                "DetachKeys": spec.detach_keys,
+                "Pid": instance.pid,
+            }
+        )
+
+    async def resize(request: Request) -> Response:
+        instance = _instance(engine, request)
+        rows, columns = request.query.integer("h") or 0, request.query.integer("w") or 0
+        await engine.ports.kernel.resize(instance.id, rows, columns)
+        return Response.empty(200)
+
+    return [
+        Route("POST", "/containers/{id}/exec", create),
+        Route("POST", "/exec/{id}/start", start),
+        Route("GET", "/exec/{id}/json", inspect),
+        Route("POST", "/exec/{id}/resize", resize),
+    ]
+
+
+def _instance(engine: Engine, request: Request) -> Exec:
+    instance = engine.state.execs.get(request.parameters["id"])
+    if instance is None:
+        raise Rejected(texts.no_such_exec(request.parameters["id"]))
+    return instance

@@ -1,0 +1,120 @@
+"""``/images``: import, list, inspect, tag, remove."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from docket.adapters.http import HttpError, Request, Response, Route, Stream, StreamSender
+from docket.domain.engine import Engine
+from docket.domain.errors import Rejected, Rejection
+from docket.domain.jobs.images import Import
+from docket.domain.model.image import events
+from docket.domain.model.image.decide import find_image
+from docket.domain.model.image.state import Image
+from docket.domain.oci.reference import parse_reference
+
+
+def routes(engine: Engine) -> list[Route]:
+    """The routes of this file."""
+
+    async def list_(request: Request) -> Response:
+        ordered = sorted(engine.state.images.values(), key=lambda image: image.imported_ns, reverse=True)
+        return Response.json([_row(engine, image) for image in ordered])
+
+    async def inspect(request: Request) -> Response:
+        return Response.json(_inspect(_found(engine, request)))
+
+    async def tag(request: Request) -> Response:
+        reference = f"{request.query.get('repo') or ''}:{request.query.get('tag') or 'latest'}"
+        await engine.run(engine.job("tag", (request.parameters["name"], reference), request.peer.actor))
+        return Response.empty(201)
+
+    async def remove(request: Request) -> Response:
+        name, force = request.parameters["name"], request.query.boolean("force")
+        happened = await engine.run(engine.job("rmi", (name,), request.peer.actor, force))
+        return Response.json([shown for event in happened if (shown := _deleted(event)) is not None])
+
+    async def create(request: Request) -> Stream:
+        query = request.query
+        if query.get("fromSrc") != "-":
+            raise HttpError(501, "pulling images is not supported yet: import an archive, or run docket/base")
+        repository, tag = query.get("repo") or "", query.get("tag") or ""
+        reference = str(parse_reference(f"{repository}:{tag}" if tag else repository)) if repository else ""
+        chunks = request.body_stream()
+        ask = Import(aiter(chunks), reference, tuple(query.all("changes")), query.get("message") or "")
+        image = await engine.run(engine.job("import", ("-", reference), request.peer.actor, ask))
+
+        async def write(out: StreamSender) -> None:
+            await out.send(msgspec.json.encode({"status": image}) + b"\r\n")
+
+        return Stream(write)
+
+    return [
+        Route("GET", "/images/json", list_),
+        Route("POST", "/images/create", create, body_limit=None),
+        Route("GET", "/images/{name:path}/json", inspect),
+        Route("POST", "/images/{name:path}/tag", tag),
+        Route("DELETE", "/images/{name:path}", remove),
+    ]
+
+
+def _found(engine: Engine, request: Request) -> Image:
+    image = find_image(engine.state, request.parameters["name"])
+    if isinstance(image, Rejection):
+        raise Rejected(image)
+    return image
+
+
+def _familiar(image: Image) -> list[str]:
+    return [parse_reference(reference).familiar for reference in image.references]
+
+
+def _row(engine: Engine, image: Image) -> dict[str, Any]:
+    users = sum(container.image_id == image.id for container in engine.state.containers.values())
+    return {
+        "Id": image.id,
+        "ParentId": "",
+        "RepoTags": _familiar(image),
+        "RepoDigests": [],
+        "Created": image.imported_ns // 1_000_000_000,
+        "Size": image.size,
+        "SharedSize": -1,
+        "Labels": image.defaults.labels,
+        "Containers": users,
+    }
+
+
+def _inspect(image: Image) -> dict[str, Any]:
+    defaults = image.defaults
+    return {
+        "Id": image.id,
+        "RepoTags": _familiar(image),
+        "RepoDigests": [],
+        "Parent": "",
+        "Comment": image.comment,
+        "Created": image.created,
+        "Author": image.author,
+        "Architecture": image.architecture,
+        "Os": image.operating_system,
+        "Size": image.size,
+        "GraphDriver": {"Name": "overlay2", "Data": {}},
+        "RootFS": {"Type": "layers", "Layers": list(image.layers)},
+        "Config": {
+            "User": defaults.user,
+            "Env": list(defaults.environment),
+            "Cmd": None if defaults.command is None else list(defaults.command),
+            "Entrypoint": None if defaults.entrypoint is None else list(defaults.entrypoint),
+            "WorkingDir": defaults.working_directory,
+            "Labels": defaults.labels,
+            "ExposedPorts": {port: {} for port in defaults.exposed_ports},
+            "Volumes": {path: {} for path in defaults.volumes},
+        },
+    }
+
+
+def _deleted(event: object) -> dict[str, str] | None:
+    if isinstance(event, events.ImageUntagged):
+        return {"Untagged": parse_reference(event.reference).familiar}
+    return {"Deleted": event.image} if isinstance(event, events.ImageRemoved) else None

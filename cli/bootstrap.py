@@ -1,0 +1,105 @@
+"""The composition root: the only place that chooses adapters."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import trio
+
+from docket.adapters.api.errors import to_response
+from docket.adapters.api.routes import router
+from docket.adapters.api.system import API_VERSION
+from docket.adapters.http import Listener, Server
+from docket.adapters.images.content_store import ContentStore
+from docket.adapters.images.layers import OverlaySnapshotter
+from docket.adapters.images.port import ImageImports
+from docket.adapters.images.rootfs import OverlayRootfs
+from docket.adapters.logs.reader import FileOutputLogs
+from docket.domain.engine import Engine, Ports
+from docket.domain.jobs import JOBS
+from docket.domain.model.state import EVENT_TYPES
+from docket.domain.plan.settings import HostFiles, Places
+from docket.event_store.codec import Codec
+from docket.event_store.sqlite import SqliteEventStore
+from docket.kernel.linux.kernel import LinuxKernel
+from docket.kernel.linux.launching import Launcher
+from docket.kernel.linux.sampling import read_text
+
+_STATE_SCHEMA = 1
+
+
+class SystemClock:
+    """Implements `docket.domain.ports.Clock`."""
+
+    def now_ns(self) -> int:
+        return time.time_ns()
+
+
+class RandomIds:
+    """Implements `docket.domain.ports.Ids`."""
+
+    def new(self, digits: int = 64) -> str:
+        return secrets.token_hex(digits // 2)
+
+
+def make_directories(places: Places) -> None:
+    """The engine's own directories, with their modes whatever the umask is (S39)."""
+    wanted = (
+        (places.data_root, 0o710),
+        (f"{places.data_root}/containers", 0o710),
+        (places.exec_root, 0o711),
+        (f"{places.exec_root}/containers", 0o710),
+        (f"{places.exec_root}/shims", 0o700),
+        (places.rootfs, 0o700),
+    )
+    for path, mode in wanted:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        os.chmod(path, mode)
+
+
+@asynccontextmanager
+async def open_engine(places: Places, launcher: Launcher) -> AsyncIterator[Engine]:
+    """An engine on the real kernel. Raises `StoreRefused` when the log cannot be opened."""
+    make_directories(places)
+    snapshotter = OverlaySnapshotter(places.data_root)
+    content = ContentStore(f"{places.data_root}/content")
+    rootfs = OverlayRootfs(snapshotter, lambda reason: print(f"docket: {reason}", file=sys.stderr))
+    with SqliteEventStore(Path(places.data_root, "log.db"), Codec(EVENT_TYPES), state_schema=_STATE_SCHEMA) as store:
+        async with LinuxKernel.open(launcher) as kernel, trio.open_nursery() as nursery:
+            files = HostFiles(read_text("/etc/resolv.conf"), read_text("/etc/hosts"))
+            ports = Ports(
+                store,
+                kernel,
+                SystemClock(),
+                RandomIds(),
+                FileOutputLogs(),
+                rootfs,
+                ImageImports(content, snapshotter),
+                places,
+                files,
+            )
+            nursery.start_soon(rootfs.run)
+            engine = Engine(ports, nursery, JOBS)
+            yield engine
+            engine.save_snapshot()
+            nursery.cancel_scope.cancel()
+    with suppress(OSError):
+        content.close()
+        snapshotter.close()
+
+
+async def serve(
+    engine: Engine, listeners: Sequence[Listener], *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve the API until the server is shut down."""
+    headers = [("Api-Version", API_VERSION), ("Ostype", "linux"), ("Docker-Experimental", "false")]
+    server = Server(router(engine), on_error=to_response, default_headers=headers, server_header="docket")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve, listeners)
+        task_status.started(server)

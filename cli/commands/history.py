@@ -1,0 +1,47 @@
+"""Commands on the past: `explain` (what the kernel was told), `forget` (secrets), `audit verify` (that nothing was altered)."""
+
+from __future__ import annotations
+
+from docket.cli.client import quote
+from docket.cli.errors import CliError
+from docket.cli.options import Command
+from docket.cli.sanitise import printable, printable_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from docket.cli.context import Context
+    from docket.cli.options import Options
+
+
+def _explain(context: Context, options: Options) -> int:
+    text = context.client().request("GET", f"/docket/explain/{quote(options.args[0])}").read()
+    context.write(printable_text(text.decode("utf-8", "replace")))
+    return 0
+
+
+def _forget(context: Context, options: Options) -> int:
+    for name in options.args:
+        context.client().request("POST", f"/docket/forget/{quote(name)}").read()
+        context.line(name)
+        context.flush()
+    return 0
+
+
+def _audit(context: Context, options: Options) -> int:
+    if options.args != ["verify"]:
+        raise CliError(
+            f"docket: unknown command: docket audit {printable(options.args[0])}\n\nRun 'docket audit --help' for more information"
+        )
+    result = context.client().value("GET", "/docket/verify")
+    if not result["ok"]:
+        position, message = result.get("position", "?"), printable(str(result.get("message", "")))
+        raise CliError(f"docket: the log was altered at position {position}: {message}")
+    context.line(f"{result['events']} events verified, head at position {result['head']}: no event was altered")
+    return 0
+
+
+EXPLAIN = Command("docket explain", "Show the kernel's part of a container as shell commands", (), _explain, "CONTAINER", 1, 1)
+FORGET = Command(
+    "docket forget", "Erase a container's secrets from the whole history", (), _forget, "CONTAINER [CONTAINER...]", 1, -1
+)
+AUDIT = Command("docket audit", "Check that no event of the log was altered", (), _audit, "verify", 1, 1)

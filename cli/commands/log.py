@@ -1,0 +1,109 @@
+"""`docket log`: the event log, from which the engine's whole state follows."""
+
+from __future__ import annotations
+
+import time
+
+from docket.cli.errors import CliError
+from docket.cli.formatting import ellipsis, short_id, table
+from docket.cli.json_light import dumps, loads
+from docket.cli.options import Command
+from docket.cli.sanitise import printable
+from docket.cli.times import local_rfc3339, timestamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from docket.cli.context import Context
+    from docket.cli.options import Options
+
+_TITLES = ["POSITION", "TIME", "OBJECT", "EVENT", "JOB", "DATA"]
+# While following, lines cannot wait for the widest cell: these hold every position up to a million, and every event's name.
+_WIDTHS = (11, 26, 25, 26, 11)
+_DATA_LENGTH = 100
+
+
+def _handle(context: Context, options: Options) -> int:
+    response = context.client().request("GET", "/docket/log", _query(options))
+    lines = []
+    titled = False
+    for text in response.lines():
+        event = loads(text)
+        if isinstance(event, dict) and "message" in event and "position" not in event:
+            raise CliError(f"Error response from daemon: {printable(str(event['message']))}")
+        if options["json"]:
+            context.line(dumps(event))
+        elif not options["follow"]:
+            lines.append(_cells(event, options["no-trunc"]))
+            continue
+        else:
+            if not titled:
+                context.write(_fixed(_TITLES))
+                titled = True
+            context.write(_fixed(_cells(event, options["no-trunc"])))
+        if options["follow"]:
+            context.flush()
+    if not options["json"] and not options["follow"]:
+        context.write(table([_TITLES, *lines]))
+    return 0
+
+
+def _query(options: Options) -> list[tuple[str, str]]:
+    query = [(name, options[name]) for name in ("container", "image", "job", "type") if options[name]]
+    if options["follow"]:
+        query.append(("follow", "1"))
+    if options["after"]:
+        query.append(("after", str(options["after"])))
+    if options["tail"] != "all":
+        if not options["tail"].isascii() or not options["tail"].isdigit():
+            raise CliError(f"invalid value for --tail: {printable(options['tail'])!r}: it must be a number or all")
+        query.append(("limit", options["tail"]))
+    for name in ("since", "until"):
+        if options[name]:
+            try:
+                query.append((name, timestamp(options[name], time.time_ns())))
+            except ValueError as error:
+                raise CliError(f'invalid value for "{name}": {error}') from None
+    return query
+
+
+def _cells(event: dict[str, Any], full: bool) -> list[str]:
+    kind, dash, identifier = event["stream"].partition("-")
+    data = " ".join(f"{name}={_short(value)}" for name, value in (event.get("data") or {}).items())
+    return [
+        str(event["position"]),
+        local_rfc3339(event["time"]) if full else local_rfc3339(event["time"])[:23],
+        f"{kind}{dash}{short_id(identifier, full)}",
+        event["type"],
+        event["job"] or "" if full else (event["job"] or "")[:8],
+        data if full else ellipsis(data, _DATA_LENGTH),
+    ]
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else dumps(value)
+
+
+def _fixed(cells: list[str]) -> str:
+    head = "".join(printable(cell).ljust(width - 1) + " " for cell, width in zip(cells, _WIDTHS, strict=False))
+    return f"{head}{printable(cells[-1])}\n"
+
+
+LOG = Command(
+    "docket log", "Show the event log, the engine's source of truth",
+    (
+        ("after", "", "int", 0, "Show events after a position"),
+        ("container", "", "string", "", "Show events of one container"),
+        ("follow", "f", "bool", False, "Go on showing new events"),
+        ("image", "", "string", "", "Show events of one image"),
+        ("job", "", "string", "", "Show events of one job"),
+        ("json", "", "bool", False, "Print each event as JSON on one line, complete"),
+        ("no-trunc", "", "bool", False, "Cut nothing off"),
+        ("since", "", "string", "", "Show events since a time (2006-01-02T15:04:05Z) or a duration ago (42m)"),
+        ("tail", "n", "string", "all", "Show this many events from the end"),
+        ("type", "", "string", "", "Show events of one type, such as ContainerStarted"),
+        ("until", "", "string", "", "Show events before a time or a duration ago"),
+    ),
+    _handle,
+)  # fmt: skip

@@ -1,0 +1,76 @@
+"""``docket daemon``: compose the engine, recover, serve, and end when told to. Containers live on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import Any
+
+from docket.kernel.linux.launching import Launcher
+
+DEFAULT_SOCKET = "unix:///run/docket/docket.sock"
+
+
+def run(options: dict[str, Any]) -> int:
+    """Run the daemon with parsed options; returns its exit status."""
+    if os.geteuid() != 0:
+        return _refuse("the daemon needs root: it makes namespaces, mounts and cgroups")
+    launcher = Launcher()  # before anything that starts a thread
+    import trio
+
+    from docket.adapters.http import ListenError
+    from docket.domain.errors import PortError, StoreError
+
+    status = 0
+    try:
+        trio.run(_main, options, launcher)
+    except* (StoreError, PortError, ListenError, OSError) as group:
+        status = _refuse(str(_first(group)))
+    return status
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _refuse(message: str) -> int:
+    sys.stderr.write(f"docket daemon: {message}\n")
+    return 1
+
+
+async def _main(options: dict[str, Any], launcher: Launcher) -> None:
+    import trio
+
+    from docket.adapters.http import open_listeners
+    from docket.cli.bootstrap import make_directories, open_engine, serve
+    from docket.domain.jobs.images import ensure_base
+    from docket.domain.plan.settings import Places
+    from docket.domain.recovery import recover
+
+    places = Places(options.get("data_root") or "/var/lib/docket", options.get("exec_root") or "/run/docket")
+    make_directories(places)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_engine(places, launcher) as engine:
+            await recover(engine)
+            await ensure_base(engine, engine.job("import", ("docket/base",), "engine"))
+            listeners = [
+                listener
+                for address in options.get("hosts") or [DEFAULT_SOCKET]
+                for listener in open_listeners(address, insecure_tcp=bool(options.get("insecure_tcp")))
+            ]
+            pidfile = options.get("pidfile")
+            if pidfile:
+                with open(pidfile, "w", encoding="ascii") as file:
+                    file.write(f"{os.getpid()}\n")
+            async with trio.open_nursery() as nursery:
+                server = await nursery.start(serve, engine, listeners)
+                async for _ in signals:
+                    break
+                await server.shutdown(deadline_seconds=2)
+            if pidfile:
+                with suppress(FileNotFoundError):
+                    os.unlink(pidfile)

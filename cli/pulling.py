@@ -1,0 +1,53 @@
+"""Fetching an image through the engine, and showing how it goes: one line for each step that the engine reports."""
+
+from __future__ import annotations
+
+from docket.cli.context import encode, write_all
+from docket.cli.errors import CliError
+from docket.cli.json_light import loads
+from docket.cli.sanitise import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from docket.cli.client import Response
+    from docket.cli.context import Context
+
+
+def full_name(reference: str) -> tuple[str, str]:
+    """A reference as repository with registry, and tag or digest: `busybox` is `docker.io/library/busybox` and `latest`."""
+    name, _, digest = reference.partition("@")
+    repository, tag = split_tag(name)
+    first, slash, _ = repository.partition("/")
+    if not slash:
+        repository = f"docker.io/library/{repository}"
+    elif "." not in first and ":" not in first and first != "localhost":
+        repository = f"docker.io/{repository}"
+    return repository, digest or tag or "latest"
+
+
+def split_tag(name: str) -> tuple[str, str]:
+    """Repository and tag; the tag is empty when none is given. A colon before a slash belongs to a registry's port."""
+    repository, colon, tag = name.rpartition(":")
+    return (repository, tag) if colon and "/" not in tag else (name, "")
+
+
+def pull(context: Context, image: str, platform: str, output: int | None) -> None:
+    """Fetches `image`, telling the steps on the descriptor `output` (None for silence); raises CliError when it fails."""
+    repository, tag = full_name(image)
+    query = [("fromImage", repository), ("tag", tag)] + ([("platform", platform)] if platform else [])
+    show_progress(context.client().request("POST", "/images/create", query), output)
+
+
+def show_progress(response: Response, output: int | None) -> None:
+    """Prints a stream of progress messages line by line; an error in it is raised as CliError."""
+    for line in response.lines():
+        try:
+            message = loads(line)
+        except ValueError:
+            raise CliError("the docket daemon's progress messages cannot be read") from None
+        if message.get("error"):
+            raise CliError(printable(str(message["error"])))
+        # Byte counts of a download change many times a second; without a cursor to move, only the steps are told.
+        if output is not None and message.get("status") and not message.get("progressDetail"):
+            prefix = f"{message['id']}: " if message.get("id") else ""
+            write_all(output, encode(printable(f"{prefix}{message['status']}") + "\n"))
