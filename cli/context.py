@@ -10,7 +10,7 @@ import os
 
 from docket.cli.client import Client
 from docket.cli.connect import DEFAULT_SOCKET, Address, Transport, connect
-from docket.cli.errors import CliError, ConnectError, ExitStatus
+from docket.cli.errors import ConnectError, ExitStatus
 
 API_VERSION = "1.50"
 
@@ -54,15 +54,9 @@ class Context:
         except ConnectError as error:
             if self._named or os.geteuid() != 0:
                 raise _explained(error, address, self._named) from None
-        from docket.cli.bootstrap import autostart
+        from docket.cli.autostart import autostart
 
-        try:
-            autostart(address.path)
-        except CliError:
-            raise
-        except Exception as error:
-            # Whatever kept the daemon from starting is for the user's eyes, as one line.
-            raise ConnectError(f"docket: cannot start the docket daemon: {error}") from None
+        autostart(address.path)
         return connect(address, self._tls)
 
     def write(self, text: str) -> None:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def create_body(options: Options, *, detached: bool = False) -> dict[str, Any]:
-    """The whole body (`detached` is `run -d`: no stream is attached); raises CliError (125) for values that Docker refuses in the client."""
+    """The whole body. `detached` is `run -d`: no stream is attached.
+
+    Raises CliError (125) for values that Docker refuses in the client."""
     image, *arguments = options.args
     streams = options["attach"]
     interactive = options["interactive"]

@@ -114,7 +114,7 @@ def port_settings(published: list[str], exposed: list[str]) -> tuple[dict[str, d
             ports[port] = {}
             bindings.setdefault(port, []).append(binding)
     for spec in exposed:
-        ports.update(dict.fromkeys(_exposed(spec), {}))
+        ports.update({port: {} for port in _exposed(spec)})
     return ports, bindings
 
 

@@ -30,7 +30,7 @@ class _Context:
         raise ValueError(f"invalid JSON: {name}")
 
 
-_scan = make_scanner(_Context)  # type: ignore[arg-type] -- the stub names the result's type
+_scan = make_scanner(_Context)  # type: ignore[arg-type]
 
 
 def loads(text: str | bytes) -> Any:

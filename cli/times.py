@@ -25,7 +25,7 @@ def parse_rfc3339(text: str) -> int:
     clock, offset = _split_zone(day_time, complaint)
     year, month, day = _numbers(date, "-", (4, 2, 2), complaint)
     clock, _, fraction = clock.partition(".")
-    hour, minute, second = (_numbers(clock, ":", (2,) * (clock.count(":") + 1), complaint) + [0, 0])[:3] if clock else (0, 0, 0)
+    hour, minute, second = [*_numbers(clock, ":", (2,) * (clock.count(":") + 1), complaint), 0, 0][:3] if clock else (0, 0, 0)
     if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 61):
         raise ValueError(complaint)
     if fraction and not is_number(fraction):

@@ -115,7 +115,7 @@ def parse_nano_cpus(text: str) -> int:
     nano, rest = divmod(int(digits) * 10**9, 10 ** len(fraction) * int(bottom or "1"))
     if rest:
         raise ValueError("value is too precise")
-    return sign * nano
+    return int(sign * nano)
 
 
 def _text(text: str) -> str:

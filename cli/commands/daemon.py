@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 def _handle(context: Context, options: Options) -> int:
     from docket.cli.daemon import run
 
-    settings = options.as_dict()
+    settings = {name.replace("-", "_"): value for name, value in options.as_dict().items()}
+    settings["hosts"] = settings.pop("host")
     # What was on the command line, so that a configuration file's value is not hidden by a default.
-    settings["given"] = sorted(name for name in settings if options.given(name))
+    settings["given"] = sorted(name.replace("-", "_") for name in options.as_dict() if options.given(name))
     return run(settings)
 
 

@@ -20,7 +20,7 @@ class ResolvedUser:
 class Context:
     """State of a plan under way: the entered root, named results, and what was handed over beside the plan."""
 
-    __slots__ = ("arguments", "channel", "child_pid", "environment", "keep_fd", "root", "users")
+    __slots__ = ("arguments", "channel", "child_pid", "environment", "keep_fd", "pidfds", "root", "users")
 
     def __init__(self, arguments: list[str], environment: list[str]) -> None:
         self.arguments = arguments
@@ -28,6 +28,8 @@ class Context:
         self.root = -1
         """Descriptor of the root filesystem, from `EnterRoot` on."""
         self.users: dict[str, ResolvedUser] = {}
+        self.pidfds: dict[int, int] = {}
+        """Processes whose namespaces are joined, opened while their pids still mean them."""
         self.child_pid = 0
         """The cloned process, on the shim's side."""
         self.keep_fd = -1

@@ -166,16 +166,21 @@ def join_namespaces(context: Context, pid: int, start_time: int, namespaces: lis
     flags = 0
     for name in namespaces:
         flags |= abi.NAMESPACES[name]
+    open_process(context, pid, start_time)
+    syscalls.setns(context.pidfds[pid], flags)
+
+
+def open_process(context: Context, pid: int, start_time: int) -> None:
+    """Open a process by pidfd. Do it before the clone: in another pid namespace the same number is another process."""
+    if pid in context.pidfds:
+        return
     try:
         pidfd = os.pidfd_open(pid)
     except OSError as error:
         raise SyscallError("pidfd_open", error.errno or ESRCH, str(pid)) from error
-    try:
-        if start_time_of(pid) != start_time:
-            raise SyscallError("pidfd_open", ESRCH, str(pid))
-        syscalls.setns(pidfd, flags)
-    finally:
-        os.close(pidfd)
+    context.pidfds[pid] = pidfd
+    if start_time_of(pid) != start_time:
+        raise SyscallError("pidfd_open", ESRCH, str(pid))
 
 
 def cgroup_descriptor(path: str) -> int:

@@ -126,6 +126,9 @@ class Birth:
         flags = 0
         for name in self.clone[1]:
             flags |= abi.NAMESPACES[name]
+        for operation in self.inside:
+            if operation[0] == "JoinNamespaces":
+                host.open_process(self.context, operation[1], operation[2])
         cgroup = host.cgroup_descriptor(self.clone[2]) if self.clone[2] else None
         try:
             self.pid, self.pidfd = syscalls.clone3(flags, cgroup)

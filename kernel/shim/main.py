@@ -80,8 +80,8 @@ class Shim:
         try:
             self._give_birth()
         except Failed:
-            self._tell({"failed": self._birth.lines})
             self._remove_socket()
+            self._tell({"failed": self._birth.lines})
             return
         if self._request["log"]:
             settings = self._request["log"]
