@@ -1,18 +1,17 @@
 """Starts an engine when a command finds none on the default socket and none was named.
 
-The engine gets a session of its own, its working directory is `/`, and it writes to `<exec root>/daemon.log`. Two commands that start
-one at the same time are no problem: the store lets only one engine have a data root, and both commands find that one.
+The engine gets a session of its own, its working directory is `/`, and it writes to `<exec root>/daemon.log`. Two commands that
+start one at the same time are no problem: the store lets only one engine have a data root, and both commands find that one.
 
 This is the client's side: it imports nothing of the engine.
 """
 
 from __future__ import annotations
 
+import _socket
 import os
 import sys
 import time
-
-import _socket
 
 from docket.cli.errors import ConnectError
 from docket.cli.sanitise import printable

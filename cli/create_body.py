@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def create_body(options: Options, *, detached: bool = False) -> dict[str, Any]:
     """The whole body. `detached` is `run -d`: no stream is attached.
 
-    Raises CliError (125) for values that Docker refuses in the client."""
+    Raises CliError (125) for values that Docker refuses in the client.
+    """
     image, *arguments = options.args
     streams = options["attach"]
     interactive = options["interactive"]

@@ -6,9 +6,12 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from docket.kernel.linux.launching import Launcher
+
+if TYPE_CHECKING:
+    from docket.adapters.http import TlsConfig
 
 DEFAULT_SOCKET = "unix:///run/docket/docket.sock"
 
@@ -42,6 +45,14 @@ def _refuse(message: str) -> int:
     return 1
 
 
+def _tls(options: dict[str, Any]) -> TlsConfig | None:
+    from docket.adapters.http import TlsConfig
+
+    if not options.get("tlsverify"):
+        return None
+    return TlsConfig(options["tlscacert"], options["tlscert"], options["tlskey"])
+
+
 async def _main(options: dict[str, Any], launcher: Launcher) -> None:
     import trio
 
@@ -60,7 +71,12 @@ async def _main(options: dict[str, Any], launcher: Launcher) -> None:
             listeners = [
                 listener
                 for address in options.get("hosts") or [DEFAULT_SOCKET]
-                for listener in open_listeners(address, insecure_tcp=bool(options.get("insecure_tcp")))
+                for listener in open_listeners(
+                    address,
+                    tls=_tls(options),
+                    insecure_tcp=bool(options.get("insecure_tcp")),
+                    socket_group=options.get("group") or None,
+                )
             ]
             pidfile = options.get("pidfile")
             if pidfile:

@@ -62,7 +62,8 @@ def parse_throttle_count(text: str) -> dict[str, Any]:
         return {"Path": path, "Rate": parse_unsigned(value)}
     except ValueError:
         raise ValueError(
-            f"invalid rate for device: {printable(text)}. The correct format is <device-path>:<number>. Number must be a positive integer"
+            f"invalid rate for device: {printable(text)}. The correct format is <device-path>:<number>."
+            " Number must be a positive integer"
         ) from None
 
 

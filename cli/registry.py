@@ -49,7 +49,10 @@ _CONTAINER = "attach create exec kill logs pause rename restart rm run start sta
 GROUPS: dict[str, tuple[str, dict[str, str]]] = {
     "container": (
         "Manage containers",
-        {**{name: name for name in _CONTAINER}, "ls": "ps", "list": "ps", "ps": "ps", "remove": "rm", "inspect": "container-inspect"},
+        {
+            **{name: name for name in _CONTAINER},
+            "ls": "ps", "list": "ps", "ps": "ps", "remove": "rm", "inspect": "container-inspect",
+        },
     ),
     "image": (
         "Manage images",

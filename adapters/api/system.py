@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -63,7 +64,7 @@ def _info(engine: Engine) -> dict[str, Any]:
     alive = [container for container in state.containers.values() if container.alive]
     paused = sum(container.status.value == "paused" for container in alive)
     limits = set(host.controllers)
-    security = ["name=cgroupns"]
+    security = ["name=seccomp,profile=builtin", "name=cgroupns"] if host.seccomp else ["name=cgroupns"]
     warnings = ["network: the default network is none: bridge networks are not there yet"]
     warnings += [
         f"no {name} limits: the controller is not in the cgroup2 hierarchy"
@@ -121,7 +122,8 @@ def _log(engine: Engine, request: Request) -> Stream:
     async def write(out: StreamSender) -> None:
         with engine.subscribe() as live:
             last = after
-            for stored in engine.ports.store.read(after, stream=stream, types=types, job=job, limit=limit):
+            past = engine.ports.store.read(after, stream=stream, types=types, job=job)
+            for stored in past if limit is None else deque(past, limit):
                 last = stored.position
                 await out.send(line(stored))
             if not follow:

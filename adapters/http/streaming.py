@@ -32,9 +32,19 @@ async def send_stream(connection: Connection, stream: Stream, draining: trio.Eve
     framing, head = connection.start_answer(stream, stream.length)
     await connection.send(head)
     if framing.has_body and not await _write(connection, stream, framing, draining):
-        connection.closing = connection.torn = True
+        _cut(connection)
     elif not connection.torn:
-        await connection.send(framing.end())
+        try:
+            end = framing.end()
+        except ValueError:
+            _cut(connection)
+            raise
+        await connection.send(end)
+
+
+def _cut(connection: Connection) -> None:
+    """Let nothing follow on this connection, not even an error answer: the client would take it for the body."""
+    connection.closing = connection.torn = True
 
 
 async def _write(connection: Connection, stream: Stream, framing: BodyFraming, draining: trio.Event) -> bool:
@@ -63,6 +73,6 @@ async def _write(connection: Connection, stream: Stream, framing: BodyFraming, d
             failure = error
         nursery.cancel_scope.cancel()
     if failure is not None:
-        connection.closing = connection.torn = True
+        _cut(connection)
         raise failure
     return not gone

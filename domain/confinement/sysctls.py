@@ -16,7 +16,7 @@ IPC_NAMES = frozenset(
 )
 _LONGEST_NAME = 255
 _LONGEST_VALUE = 4096
-_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-*")
+_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
 def check_sysctls(sysctls: Mapping[str, str], *, own_ipc: bool, own_network: bool, own_uts: bool) -> dict[str, str]:
@@ -38,7 +38,7 @@ def _dotted(name: str) -> str:
     dotted = name.replace("/", ".") if "." not in name else name
     parts = dotted.split(".")
     if len(name) > _LONGEST_NAME or not _CHARACTERS.issuperset(dotted) or len(parts) < 2 or not all(parts):
-        raise _invalid(f"invalid sysctl {ascii(name[:60])}: a name is words with dots between, such as net.ipv4.ip_forward")
+        raise _invalid(f"invalid sysctl {name[:60]!a}: a name is words with dots between, such as net.ipv4.ip_forward")
     return dotted
 
 

@@ -7,7 +7,8 @@ object is given to a new engine, which knows no process until it asks `find`. A 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -156,30 +157,30 @@ class FakeKernel:
         )
 
     async def launch(self, launch: Launch) -> Launched:
-        await self._call(launch.key, "launch", launch.plan.inside[-1].describe())
-        shim = self._shims.open(launch)
-        task = Task(shim.process, shim.streams, launch.environment, launch.arguments)
-        results: list[OperationResult] = []
-        undos: list[Operation] = []
-        try:
-            for operation in launch.plan.operations():
-                changed = self._operation(launch.key, operation, task, results)
-                undo = operation.undo()
-                if changed and undo is not None:
-                    undos.append(undo)
-        except SimulatedCrash:
-            self._shims.killed(shim, task)
-            raise
-        except CallFailed as failure:
-            error = _error(results[-1].operation, failure)
-            self._shims.failed(shim, task)
-            self._take_back(launch.key, undos, task, results)
+        async with self._call(launch.key, "launch", launch.plan.inside[-1].describe()):
+            shim = self._shims.open(launch)
+            task = Task(shim.process, shim.streams, launch.environment, launch.arguments)
+            results: list[OperationResult] = []
+            undos: list[Operation] = []
+            try:
+                for operation in launch.plan.operations():
+                    changed = self._operation(launch.key, operation, task, results)
+                    undo = operation.undo()
+                    if changed and undo is not None:
+                        undos.append(undo)
+            except SimulatedCrash:
+                self._shims.killed(shim, task)
+                raise
+            except CallFailed as failure:
+                error = _error(results[-1].operation, failure)
+                self._shims.failed(shim, task)
+                self._take_back(launch.key, undos, task, results)
+                self._crashed()
+                raise LaunchFailed(error, tuple(results)) from None
+            self._shims.started(shim, task.new)
+            self.model.run(task.new, shim.streams)
             self._crashed()
-            raise LaunchFailed(error, tuple(results)) from None
-        self._shims.started(shim, task.new)
-        self.model.run(task.new, shim.streams)
-        self._crashed()
-        return Launched(self._identity(shim), tuple(results))
+            return Launched(self._identity(shim), tuple(results))
 
     def _operation(self, key: str, operation: Operation, task: Task, results: list[OperationResult]) -> bool:
         """Perform one operation and keep its result. Raises `CallFailed` or `SimulatedCrash`."""
@@ -206,55 +207,55 @@ class FakeKernel:
                 results.append(OperationResult("undo", failure.errno, 0, failure.syscall, failure.path))
 
     async def find(self, key: str, directory: str, exit_file: str) -> Found:
-        await self._call(key, "find", directory)
-        shim = self._shims.at(directory)
-        if shim is not None and shim.init.alive:
-            self._shims.known[key] = shim
-            return Found(self._identity(shim))
-        if shim is not None:
-            self._shims.known[key] = shim
-        if not self.exists(exit_file):
-            return Found()
-        told = json.loads(self.read_file(exit_file))
-        return Found(exit=Exit(told["code"], told["oom"], told["time_ns"]))
+        async with self._call(key, "find", directory):
+            shim = self._shims.at(directory)
+            if shim is not None and shim.init.alive:
+                self._shims.known[key] = shim
+                return Found(self._identity(shim))
+            if shim is not None:
+                self._shims.known[key] = shim
+            if not self.exists(exit_file):
+                return Found()
+            told = json.loads(self.read_file(exit_file))
+            return Found(exit=Exit(told["code"], told["oom"], told["time_ns"]))
 
     async def exited(self, key: str) -> Exit:
-        await self._call(key, "exited", "")
-        shim = self._shim(key)
-        await shim.ended.wait()
-        if shim.exit is None:
-            raise Unavailable(f"the shim of {key} ended before its process did: its exit status is not known")
-        return shim.exit
+        async with self._call(key, "exited", ""):
+            shim = self._shim(key)
+            await shim.ended.wait()
+            if shim.exit is None:
+                raise Unavailable(f"the shim of {key} ended before its process did: its exit status is not known")
+            return shim.exit
 
     async def release(self, key: str, directory: str, exit_file: str, operations: Sequence[Operation]) -> None:
-        await self._call(key, "release", directory)
-        shim = self._shims.known.pop(key, None)
-        if shim is not None:
-            shim.streams.close()
-        failures = []
-        task = Task(self.model.init, self._shims.silence)
-        for operation in operations:
-            try:
-                self._operation(key, operation, task, [])
-            except CallFailed as failure:
-                failures.append(_error(operation.describe(), failure))
-        self._shims.forget(directory, exit_file)
-        self._crashed()
-        if failures:
-            raise failures[0]
+        async with self._call(key, "release", directory):
+            shim = self._shims.known.pop(key, None)
+            if shim is not None:
+                shim.streams.close()
+            failures = []
+            task = Task(self.model.init, self._shims.silence)
+            for operation in operations:
+                try:
+                    self._operation(key, operation, task, [])
+                except CallFailed as failure:
+                    failures.append(_error(operation.describe(), failure))
+            self._shims.forget(directory, exit_file)
+            self._crashed()
+            if failures:
+                raise failures[0]
 
     async def signal(self, key: str, identity: ProcessIdentity, signal: int) -> bool:
-        await self._call(key, "signal", f"signal {signal} to process {identity.pid}")
-        process = self.model.processes.table.get(identity.pid)
-        if process is None or identity.boot_id != self.boot_id or process.start_time != identity.start_time:
-            return False
-        try:
-            self.model.processes.signal(identity.pid, signal)
-        except CallFailed as failure:
-            if failure.errno == ESRCH:
+        async with self._call(key, "signal", f"signal {signal} to process {identity.pid}"):
+            process = self.model.processes.table.get(identity.pid)
+            if process is None or identity.boot_id != self.boot_id or process.start_time != identity.start_time:
                 return False
-            raise _error(f"send signal {signal}", failure) from failure
-        return True
+            try:
+                self.model.processes.signal(identity.pid, signal)
+            except CallFailed as failure:
+                if failure.errno == ESRCH:
+                    return False
+                raise _error(f"send signal {signal}", failure) from failure
+            return True
 
     async def freeze(self, cgroup: str) -> None:
         await self._write_freezer("freeze", cgroup, "1")
@@ -263,61 +264,63 @@ class FakeKernel:
         await self._write_freezer("thaw", cgroup, "0")
 
     async def _write_freezer(self, call: str, cgroup: str, value: str) -> None:
-        await self._call("", call, cgroup)
-        try:
-            self.model.write_cgroup(cgroup, "cgroup.freeze", value)
-        except CallFailed as failure:
-            raise _error(call, failure) from failure
+        async with self._call("", call, cgroup):
+            try:
+                self.model.write_cgroup(cgroup, "cgroup.freeze", value)
+            except CallFailed as failure:
+                raise _error(call, failure) from failure
 
     async def attach(self, key: str, attachment: Attachment) -> None:
-        await self._call(key, "attach", "")
-        self._shim(key).streams.attach(attachment)
+        async with self._call(key, "attach", ""):
+            self._shim(key).streams.attach(attachment)
 
     async def resize(self, key: str, rows: int, columns: int) -> None:
-        await self._call(key, "resize", f"{rows}x{columns}")
-        shim = self._shim(key)
-        if shim.streams.terminal:
-            shim.streams.rows, shim.streams.columns = rows, columns
-            if shim.init.alive:
-                self.model.processes.signal(shim.init.pid, SIGWINCH)
+        async with self._call(key, "resize", f"{rows}x{columns}"):
+            shim = self._shim(key)
+            if shim.streams.terminal:
+                shim.streams.rows, shim.streams.columns = rows, columns
+                if shim.init.alive:
+                    self.model.processes.signal(shim.init.pid, SIGWINCH)
 
     async def processes(self, cgroup: str) -> tuple[ProcessRow, ...]:
-        await self._call("", "processes", cgroup)
-        members = [process for process in self.model.processes.living() if _within(process.cgroup, cgroup)]
-        return tuple(
-            ProcessRow(p.pid, p.parent, p.uid, " ".join(p.args), p.start_time_ns, 0, self._shims.terminal_of(p))
-            for p in sorted(members, key=lambda process: process.pid)
-        )
+        async with self._call("", "processes", cgroup):
+            members = [process for process in self.model.processes.living() if _within(process.cgroup, cgroup)]
+            return tuple(
+                ProcessRow(p.pid, p.parent, p.uid, " ".join(p.args), p.start_time_ns, 0, self._shims.terminal_of(p))
+                for p in sorted(members, key=lambda process: process.pid)
+            )
 
     async def statistics(self, cgroup: str, pid: int) -> Statistics:
-        await self._call("", "statistics", cgroup)
-        cgroups = self.model.cgroups
-        now = self.clock.now_ns()
-        if not cgroups.exists(cgroup):
-            return Statistics(now)
-        available = cgroups.available(cgroups.find(cgroup))
-        current = sum(_within(process.cgroup, cgroup) for process in self.model.processes.living())
-        memory, pids = "memory" in available, "pids" in available
-        return Statistics(
-            now,
-            cpu_ns=0,
-            cpu_user_ns=0,
-            cpu_system_ns=0,
-            memory_bytes=current * _MEMORY_PER_PROCESS if memory else None,
-            memory_limit_bytes=_limit(cgroups.read(cgroup, "memory.max")) if memory else None,
-            pids=current if pids else None,
-            pids_limit=_limit(cgroups.read(cgroup, "pids.max")) if pids else None,
-        )
+        async with self._call("", "statistics", cgroup):
+            cgroups = self.model.cgroups
+            now = self.clock.now_ns()
+            if not cgroups.exists(cgroup):
+                return Statistics(now)
+            available = cgroups.available(cgroups.find(cgroup))
+            current = sum(_within(process.cgroup, cgroup) for process in self.model.processes.living())
+            memory, pids = "memory" in available, "pids" in available
+            return Statistics(
+                now,
+                cpu_ns=0,
+                cpu_user_ns=0,
+                cpu_system_ns=0,
+                memory_bytes=current * _MEMORY_PER_PROCESS if memory else None,
+                memory_limit_bytes=_limit(cgroups.read(cgroup, "memory.max")) if memory else None,
+                pids=current if pids else None,
+                pids_limit=_limit(cgroups.read(cgroup, "pids.max")) if pids else None,
+            )
 
     # Steps.
 
-    async def _call(self, key: str, call: str, what: str) -> None:
-        """One call of the port begins. Raises `KernelError` or `SimulatedCrash` where a fault strikes."""
+    @asynccontextmanager
+    async def _call(self, key: str, call: str, what: str) -> AsyncIterator[None]:
+        """One call of the port. Raises `KernelError` or `SimulatedCrash` where a fault strikes."""
         await trio.lowlevel.checkpoint()
         try:
             step, crash = self._begin(key, call, what)
         except CallFailed as failure:
             raise _error(call, failure) from None
+        yield
         self._finish(step, crash)
         self._crashed()
 

@@ -92,7 +92,8 @@ VERSION: dict[str, Any] = {
         {
             "Name": "Engine", "Version": "0.1.0",
             "Details": {
-                "ApiVersion": "1.50", "Arch": "amd64", "BuildTime": "", "Experimental": "false", "GitCommit": "abc", "GoVersion": "none",
+                "ApiVersion": "1.50", "Arch": "amd64", "BuildTime": "", "Experimental": "false", "GitCommit": "abc",
+                "GoVersion": "none",
                 "KernelVersion": "6.18", "MinAPIVersion": "1.24", "Os": "linux",
             },
         },
@@ -105,10 +106,14 @@ VERSION: dict[str, Any] = {
 INFO: dict[str, Any] = {
     "ID": "x", "Containers": 3, "ContainersRunning": 1, "ContainersPaused": 0, "ContainersStopped": 2, "Images": 2,
     "Driver": "overlay", "DriverStatus": [["Backing Filesystem", "extfs"]], "LoggingDriver": "json-file", "CgroupDriver": "none",
-    "CgroupVersion": "2", "Plugins": {"Volume": ["local"], "Network": ["none", "host"], "Authorization": None, "Log": ["json-file"]},
+    "CgroupVersion": "2",
+    "Plugins": {"Volume": ["local"], "Network": ["none", "host"], "Authorization": None, "Log": ["json-file"]},
     "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"], "KernelVersion": "6.18", "OperatingSystem": "Debian",
-    "OSType": "linux", "Architecture": "x86_64", "NCPU": 2, "MemTotal": 8331231232, "Name": "host", "DockerRootDir": "/var/lib/docket",
-    "Debug": False, "Runtimes": {"docket": {"path": ""}}, "DefaultRuntime": "docket", "InitBinary": "docket-init",
+
+    "OSType": "linux", "Architecture": "x86_64", "NCPU": 2, "MemTotal": 8331231232, "Name": "host",
+    "DockerRootDir": "/var/lib/docket",
+    "Debug": False, "Runtimes": {"docket": {"path": ""}},
+    "DefaultRuntime": "docket", "InitBinary": "docket-init",
     "ServerVersion": "0.1.0", "Swarm": {"LocalNodeState": "inactive"}, "Warnings": ["WARNING: No swap limit support"],
     "RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8"]}, "LiveRestoreEnabled": True, "Isolation": "",
 }  # fmt: skip

@@ -22,7 +22,7 @@ def make_launch() -> Callable[..., Launch]:
     def make(kernel: FakeKernel, *args: str, attachments: tuple[Attachment, ...] = (), **spec: object) -> Launch:
         lowerdirs = FakeRootfs(kernel).lowerdirs(["sha256:" + "1" * 64, "sha256:" + "2" * 64])
         confinement = Confinement(0xA80425FB, no_new_privileges=True, seccomp_program="BgAAAAAA/38=")
-        wanted = ContainerSpec(args=args or ("sleep", "1000"), hostname="box", network="none", **spec)  # type: ignore[arg-type]
+        wanted = ContainerSpec(command=args or ("sleep", "1000"), hostname="box", **spec)  # type: ignore[arg-type]
         plan = container_plan(CONTAINER, wanted, Surroundings(kernel.host(), PLACES, lowerdirs, confinement))
         return Launch(
             key=CONTAINER,
