@@ -1,0 +1,187 @@
+"""The unmodified docker CLI against a real daemon on the real kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(shutil.which("docker") is None, reason="no docker CLI is installed"),
+]
+
+_DAEMON = "import sys; from docket.cli.main import main; sys.argv[0] = 'docket'; main()"
+
+
+class Daemon:
+    """A daemon of the test's own, on its own roots and socket."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.host = f"unix://{root}/docket.sock"
+        self.start()
+
+    def start(self) -> None:
+        arguments = [
+            "daemon", "--data-root", f"{self.root}/data", "--exec-root", f"{self.root}/exec", "-H", self.host,
+        ]  # fmt: skip
+        self.process = subprocess.Popen([sys.executable, "-c", _DAEMON, *arguments])
+        for _ in range(200):
+            if self.docker("version").returncode == 0:
+                return
+            assert self.process.poll() is None, "the daemon ended"
+            time.sleep(0.05)
+        raise AssertionError("the daemon does not answer")
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+        self.process.wait(20)
+
+    def docker(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "DOCKER_HOST": self.host}
+        return subprocess.run(
+            ["docker", *arguments], input=stdin, env=environment, text=True, capture_output=True, timeout=60, check=False
+        )
+
+    def out(self, *arguments: str, stdin: str | None = None) -> str:
+        done = self.docker(*arguments, stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    running = Daemon(tmp_path_factory.mktemp("docket"))
+    yield running
+    for container in running.out("ps", "-aq").split():
+        running.docker("rm", "-f", container)
+    running.stop()
+    assert not os.listdir(running.root / "exec" / "containers")
+
+
+def test_run_prints_output_and_gives_the_exit_code(daemon: Daemon) -> None:
+    """Both streams arrive apart, and the container is gone afterwards."""
+    done = daemon.docker("run", "--rm", "docket/base", "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 7)
+    assert daemon.out("ps", "-aq") == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "text"), [("nosuch", 127, "executable file not found"), ("/etc", 126, "is a directory")]
+)
+def test_a_command_that_cannot_run_gives_dockers_code_and_text(daemon: Daemon, command: str, code: int, text: str) -> None:
+    """Scripts tell 126 from 127."""
+    done = daemon.docker("run", "--rm", "docket/base", command)
+    assert done.returncode == code
+    assert text in done.stderr
+
+
+def test_stdin_half_close_reaches_the_process(daemon: Daemon) -> None:
+    """`echo x | docker run -i` ends."""
+    assert daemon.out("run", "--rm", "-i", "docket/base", "cat", stdin="through\n") == "through"
+
+
+def test_the_default_confinement_is_dockers(daemon: Daemon) -> None:
+    """S9 and S13: fourteen capabilities, no inheritable ones, a filter in force, new namespaces refused."""
+    status = daemon.out("run", "--rm", "docket/base", "cat", "/proc/self/status")
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert fields["CapBnd"] == fields["CapEff"] == "00000000a80425fb"
+    assert fields["CapInh"] == fields["CapAmb"] == "0" * 16
+    assert fields["Seccomp"] == "2"
+    refused = daemon.docker("run", "--rm", "docket/base", "unshare", "-m", "true")
+    assert "Operation not permitted" in refused.stderr
+    written = daemon.docker("run", "--rm", "docket/base", "sh", "-c", "echo 1 > /proc/sys/kernel/panic")
+    assert written.returncode != 0
+
+
+def test_s2_only_the_standard_descriptors_are_open(daemon: Daemon) -> None:
+    """Nothing of the engine leaks into a container (CVE-2024-21626)."""
+    listed = daemon.out("run", "--rm", "docket/base", "sh", "-c", "cd /proc/$$/fd; echo *")
+    assert listed.split() == ["0", "1", "2"]
+    leaked = daemon.docker("run", "--rm", "-w", "/proc/self/fd/7", "docket/base", "pwd")
+    assert leaked.returncode != 0
+
+
+def test_the_life_of_a_container(daemon: Daemon) -> None:
+    """start, logs, exec, top, pause, stop, restart, rename, kill, rm: each as the docker CLI expects it."""
+    script = 'trap "echo bye; exit 5" TERM; echo up; while true; do sleep 0.05; done'
+    daemon.out("run", "-d", "--name", "life", "docket/base", "sh", "-c", script)
+    done = daemon.docker("exec", "life", "sh", "-c", "echo in; exit 4")
+    assert (done.stdout, done.returncode) == ("in\n", 4)
+    assert daemon.docker("exec", "life", "nosuch").returncode == 127
+    assert "sleep" in daemon.out("top", "life")
+    daemon.out("pause", "life")
+    assert "(Paused)" in daemon.out("ps", "--filter", "name=life")
+    daemon.out("unpause", "life")
+    daemon.out("stop", "life")
+    assert daemon.out("logs", "life") == "up\nbye"
+    assert daemon.out("inspect", "-f", "{{.State.ExitCode}}", "life") == "5"
+    daemon.out("restart", "-t", "1", "life")
+    daemon.out("rename", "life", "after")
+    assert daemon.docker("rm", "after").returncode == 1
+    daemon.out("kill", "after")
+    assert daemon.out("wait", "after") == "137"
+    daemon.out("rm", "after")
+    assert "No such container" in daemon.docker("inspect", "--type", "container", "after").stderr.replace("no such", "No such")
+
+
+def test_mounts_and_read_only_roots_hold(daemon: Daemon, tmp_path: Path) -> None:
+    """What was asked read-only cannot be written; a tmpfs can."""
+    done = daemon.docker(
+        "run", "--rm", "--read-only", "--tmpfs", "/t", "-v", f"{tmp_path}:/mnt:ro", "docket/base",
+        "sh", "-c", "touch /t/x && echo ok; touch /x; touch /mnt/x",
+    )  # fmt: skip
+    assert done.stdout == "ok\n"
+    assert done.stderr.count("Read-only file system") == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_daemon_loses_neither_container_nor_output(daemon: Daemon) -> None:
+    """kill -9 while a container runs: it lives on, its output goes on, and its end becomes known."""
+    daemon.out(
+        "run",
+        "-d",
+        "--name",
+        "survivor",
+        "docket/base",
+        "sh",
+        "-c",
+        "i=0; while true; do echo $i; i=$((i+1)); sleep 0.05; done",
+    )
+    daemon.stop(signal.SIGKILL)
+    time.sleep(0.3)
+    daemon.start()
+    assert daemon.out("inspect", "-f", "{{.State.Running}}", "survivor") == "true"
+    assert daemon.out("exec", "survivor", "echo", "again") == "again"
+    daemon.out("kill", "survivor")
+    lines = daemon.out("logs", "survivor").split()
+    assert lines == [str(number) for number in range(len(lines))]
+    assert len(lines) > 5
+    daemon.out("rm", "survivor")
+
+
+def test_every_job_is_in_the_log_from_acceptance_to_outcome(daemon: Daemon) -> None:
+    """The log answers who asked for what, and what became of it."""
+    daemon.out("run", "--rm", "docket/base", "true")
+    shown = subprocess.run(
+        [sys.executable, "-c", _DAEMON, "-H", daemon.host, "log", "--json"],
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    entries = [json.loads(line) for line in shown.stdout.splitlines()]
+    accepted = {entry["job"] for entry in entries if entry["type"] == "JobAccepted"}
+    ended = {entry["job"] for entry in entries if entry["type"] in {"JobCompleted", "JobFailed"}}
+    assert accepted <= ended
+    assert [entry["position"] for entry in entries] == list(range(1, len(entries) + 1))
+    assert all("uid=0" in entry["actor"] for entry in entries if entry["type"] == "JobAccepted")

@@ -1,0 +1,130 @@
+"""What security depends on in the order of a plan, and what a plan contains for what was asked."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from docket.domain.errors import Rejected
+from docket.domain.model.container.spec import ContainerSpec, MountSpec, Resources
+from docket.domain.plan import cgroup
+from docket.domain.plan import operations as op
+from docket.domain.plan.container import Confinement, Surroundings, container_plan, exec_plan
+from docket.domain.plan.rootfs import MASKED_PATHS, READONLY_PATHS
+from docket.domain.plan.settings import Places
+from docket.domain.ports import HostFacts, ProcessIdentity
+
+HOST = HostFacts(
+    boot_id="b", kernel_release="6.1.0", architecture="x86_64", hostname="h", operating_system="Debian", cpus=2,
+    memory_bytes=1 << 30, cgroup_root="/sys/fs/cgroup", controllers=("cpu", "memory", "pids"), capabilities=(1 << 41) - 1,
+    seccomp=True, apparmor=False, cgroup_v1_controllers=("io",),
+)  # fmt: skip
+PLACES = Places("/var/lib/docket", "/run/docket")
+SPECS = st.builds(
+    ContainerSpec,
+    command=st.just(("true",)),
+    terminal=st.booleans(),
+    readonly_rootfs=st.booleans(),
+    network=st.sampled_from(["none", "host"]),
+    user=st.sampled_from(["", "alice", "1:2"]),
+    working_directory=st.sampled_from(["", "/srv"]),
+    mounts=st.lists(
+        st.builds(MountSpec, st.just("bind"), st.sampled_from(["/a", "/a/b", "/c"]), st.just("/src")), max_size=2
+    ).map(tuple),
+)
+
+
+def plan_of(spec: ContainerSpec, *, no_new_privileges: bool = False, program: str = "AAAA") -> op.Plan:
+    around = Surroundings(HOST, PLACES, ("/l",), Confinement(5, no_new_privileges, program, "d"))
+    return container_plan("c" * 64, spec, around)
+
+
+def places_of(plan: op.Plan) -> dict[str, int]:
+    return {type(operation).__name__: index for index, operation in enumerate(plan.inside)}
+
+
+@given(SPECS, st.booleans())
+def test_the_order_that_security_depends_on_holds_in_every_plan(spec: ContainerSpec, no_new_privileges: bool) -> None:
+    """Masks after the pivot, groups before the user's capabilities, the filter where it can be loaded, execve last."""
+    plan = plan_of(spec, no_new_privileges=no_new_privileges)
+    at = places_of(plan)
+    first_mask = next(index for index, each in enumerate(plan.inside) if isinstance(each, op.MaskPath))
+    assert at["MountOverlay"] < at["EnterRoot"] < at["ResolveUser"] < at["PivotRoot"] < first_mask
+    assert at["MaskPath"] < at["DropBounding"] < at["SetUser"] < at["Capset"] < at["Chdir"] < at["Execve"]
+    assert isinstance(plan.inside[-1], op.Execve)
+    if no_new_privileges:
+        assert at["Capset"] < at["SetNoNewPrivileges"] < at["LoadSeccomp"]
+    else:
+        assert at["LoadSeccomp"] < at["DropBounding"]
+
+
+@given(SPECS)
+def test_a_plan_survives_the_way_to_the_launcher(spec: ContainerSpec) -> None:
+    """Plans are data: what is decoded equals what was built."""
+    plan = plan_of(spec)
+    assert msgspec.json.decode(msgspec.json.encode(plan), type=op.Plan) == plan
+    assert all(operation.describe() for operation in plan.operations())
+
+
+@given(SPECS)
+def test_nothing_is_mounted_before_the_mount_namespace_is_private(spec: ContainerSpec) -> None:
+    """The host's mount table never changes."""
+    plan = plan_of(spec)
+    assert "mount" in plan.process.namespaces
+    assert not any(isinstance(each, op.Mount | op.MountOverlay | op.BindInRoot) for each in plan.prepare)
+    mounts = [each for each in plan.inside if isinstance(each, op.Mount | op.MountOverlay | op.MountInRoot | op.BindInRoot)]
+    assert mounts[0] == op.Mount("", "/", "", ("REC", "SLAVE"))
+
+
+def test_masked_and_read_only_paths_are_dockers() -> None:
+    """Each path of Docker's default spec is closed; a privileged container has none closed."""
+    inside = plan_of(ContainerSpec(command=("true",))).inside
+    masked = {each.path for each in inside if isinstance(each, op.MaskPath)}
+    assert set(MASKED_PATHS) <= masked
+    assert {each.path for each in inside if isinstance(each, op.SetReadOnly)} == set(READONLY_PATHS)
+    open_wide = plan_of(ContainerSpec(command=("true",), privileged=True)).inside
+    assert not any(isinstance(each, op.MaskPath | op.SetReadOnly) for each in open_wide)
+
+
+def test_what_was_prepared_is_taken_back_in_reverse_and_the_writable_layer_stays() -> None:
+    """A run leaves its cgroup and generated files; the container's own directories outlive it."""
+    undos = plan_of(ContainerSpec(command=("true",))).release()
+    assert isinstance(undos[0], op.RemoveCgroup)
+    assert undos[-1] == op.RemoveDirectory(PLACES.runtime("c" * 64))
+    assert not any("/var/lib/docket" in getattr(undo, "path", "") for undo in undos)
+
+
+def test_a_limit_without_its_controller_is_refused_with_the_reason() -> None:
+    """A dropped limit would be a lie."""
+    with pytest.raises(Rejected, match="bound to cgroup v1"):
+        cgroup.check(Resources(blkio_weight=500), HOST)
+    with pytest.raises(Rejected, match="no cpuset controller"):
+        cgroup.check(Resources(cpuset_cpus="0"), HOST)
+    cgroup.check(Resources(memory_bytes=1, nano_cpus=1, pids_limit=1), HOST)
+
+
+@pytest.mark.parametrize(
+    ("resources", "file", "value"),
+    [
+        (Resources(memory_bytes=64), "memory.max", "64"),
+        (Resources(memory_bytes=64), "memory.swap.max", "64"),
+        (Resources(memory_bytes=64, memory_swap_bytes=64), "memory.swap.max", "0"),
+        (Resources(memory_bytes=64, memory_swap_bytes=-1), "memory.swap.max", "max"),
+        (Resources(nano_cpus=1_500_000_000), "cpu.max", "150000 100000"),
+        (Resources(cpu_quota_us=5000, cpu_period_us=10_000), "cpu.max", "5000 10000"),
+        (Resources(cpu_shares=1024), "cpu.weight", "39"),
+        (Resources(pids_limit=-1), "pids.max", "max"),
+    ],
+)
+def test_limits_become_cgroup_files(resources: Resources, file: str, value: str) -> None:
+    """The numbers that Docker users give, in the words of cgroup v2."""
+    assert (file, value) in {(name, text) for _, name, text in cgroup.settings(resources)}
+
+
+def test_s3_an_exec_cannot_be_traced_while_it_enters() -> None:
+    """Dumpable is cleared before the first namespace of the container is joined (CVE-2016-9962)."""
+    plan = exec_plan(ProcessIdentity(1, 2, "b"), ContainerSpec(), "", "/", None, "", Confinement(0))
+    at = places_of(plan)
+    assert at["SetDumpable"] < at["JoinNamespaces"] < at["ResolveUser"] < at["SetUser"] < at["Execve"]
