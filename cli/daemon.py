@@ -6,12 +6,13 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from docket.kernel.linux.launching import Launcher
 
 if TYPE_CHECKING:
-    from docket.adapters.http import TlsConfig
+    from docket.adapters.http import Server, TlsConfig
 
 DEFAULT_SOCKET = "unix:///run/docket/docket.sock"
 
@@ -82,8 +83,14 @@ async def _main(options: dict[str, Any], launcher: Launcher) -> None:
             if pidfile:
                 with open(pidfile, "w", encoding="ascii") as file:
                     file.write(f"{os.getpid()}\n")
+
+            async def serveapi(task_status: trio.TaskStatus[Server]) -> None:
+                job = engine.job("serveapi", [listener.address for listener in listeners], "engine")
+                job.request = partial(serve, engine, listeners, task_status=task_status)
+                await engine.run(job)
+
             async with trio.open_nursery() as nursery:
-                server = await nursery.start(serve, engine, listeners)
+                server = await nursery.start(serveapi)
                 async for _ in signals:
                     break
                 await server.shutdown(deadline_seconds=2)

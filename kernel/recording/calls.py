@@ -63,7 +63,7 @@ def with_results(
 
 def hidden_arguments(lines: tuple[OperationLine, ...]) -> bool:
     """Whether a plan's command was handed over beside it: then not even its name is kept."""
-    return any(line.operation == ["Execve", []] for line in lines)
+    return any(line.operation[:1] == ["Execve"] and not line.operation[1] for line in lines)
 
 
 def result_form(result: object, symbols: Symbols) -> Any:

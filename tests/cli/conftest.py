@@ -1,24 +1,19 @@
-"""Running the program as users do, as a process of its own, against a scripted engine."""
+"""A scripted engine, and the program pointed at it."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+# The helper modules beside this file are no tests; under importlib mode nothing else makes them importable.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from docket_program import run_docket
 from fake_engine import FakeEngine
-
-PROGRAM = [sys.executable, "-c", "from docket.cli.main import main; main()"]
-Docket = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def environment(**more: str) -> dict[str, str]:
-    """An environment without the tester's own settings of engines."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DOCKER_", "DOCKET_"))}
-    return {**kept, "TZ": "UTC", **more}
 
 
 @pytest.fixture
@@ -29,17 +24,10 @@ def engine(tmp_path: Path) -> Iterator[FakeEngine]:
 
 
 @pytest.fixture
-def docket(engine: FakeEngine) -> Docket:
+def docket(engine: FakeEngine) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `docket` with its arguments against the scripted engine."""
 
-    def run(*arguments: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PROGRAM, *arguments],
-            env=environment(DOCKET_HOST=engine.host, **more),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return run_docket(*arguments, DOCKET_HOST=engine.host, **more)
 
     return run

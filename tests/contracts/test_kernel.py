@@ -13,6 +13,9 @@ from docket.domain.errors import KernelError, Unavailable
 from docket.domain.plan import operations as op
 from docket.domain.ports import Attachment
 
+LIMITED = [pytest.param("linux", marks=[pytest.mark.root, pytest.mark.controllers("pids")]), "fake"]
+"""For tests that need a controller of the host's."""
+
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
@@ -611,9 +614,10 @@ async def test_cgroup_interface_files_answer_as_the_kernels(bench: Bench) -> Non
         assert (failure.operation, failure.errno) == (f"set {file} = {value} in {cgroup}", errno)
 
 
+@pytest.mark.parametrize("bench", LIMITED, indirect=True)
 async def test_limits_of_a_cgroup_are_kept(bench: Bench) -> None:
     """A limit is written when its controller is enabled, and is what statistics tell."""
-    cgroup = bench.cgroup("five", "pids")
+    cgroup = bench.cgroup("five")
     prepare = (op.CreateCgroup(cgroup, ("pids",)), op.WriteCgroup(cgroup, "pids.max", "20"))
     running = await bench.start(bench.plan("sleep", "1000", prepare=prepare, cgroup=cgroup))
     statistics = await bench.kernel.statistics(cgroup, running.identity.pid)
@@ -621,9 +625,10 @@ async def test_limits_of_a_cgroup_are_kept(bench: Bench) -> None:
     await bench.kill(running)
 
 
+@pytest.mark.parametrize("bench", LIMITED, indirect=True)
 async def test_a_group_with_controllers_for_children_takes_no_process(bench: Bench) -> None:
     """EBUSY of the clone: cgroup2 has no internal processes."""
-    cgroup = bench.cgroup("eight", "pids")
+    cgroup = bench.cgroup("eight")
     prepare = (op.CreateCgroup(f"{cgroup}/child", ("pids",)),)
     failure = await bench.fails(bench.plan("true", prepare=prepare, cgroup=cgroup))
     assert (failure.operation.split()[0], failure.errno) == ("clone", EBUSY)

@@ -32,7 +32,7 @@ NOT_IN_DOMAIN = frozenset(
     importlib io mmap multiprocessing ntpath os pathlib platform posix posixpath pty pwd queue random readline resource
     sched secrets select selectors shutil signal smtplib socket socketserver sqlite3 ssl subprocess sys syslog tempfile
     termios threading time tty urllib.request uuid winreg
-    """.split()  # noqa: SIM905 - a list would take a line for each name
+    """.split()
 )
 
 # The launcher and every shim keep their imported modules in memory as often as there are containers; the CLI pays for
@@ -41,7 +41,7 @@ HEAVY = frozenset(
     """
     argparse asyncio click ctypes.util dataclasses email h11 http inspect logging msgspec pathlib re sqlite3 sqlite_utils ssl
     subprocess tempfile trio typing_extensions urllib.request uuid
-    """.split()  # noqa: SIM905 - as above
+    """.split()
 )
 LEAN = ("kernel/launcher", "kernel/shim", "cli/main.py")
 

@@ -9,6 +9,7 @@ from docket.domain.plan import operations as op
 from docket.kernel.fake.interpreter import SYSCALLS, Interpreter
 from docket.kernel.fake.kernel import FakeKernel
 from docket.kernel.fake.linux_errno import EINVAL, EPERM, ESRCH, CallFailed
+from docket.kernel.fake.ports import FakeClock
 from docket.kernel.fake.streams import Streams
 from docket.kernel.fake.task import Task
 
@@ -78,7 +79,7 @@ class Stage:
 @pytest.fixture
 def stage() -> Stage:
     """A task with a layer to mount, before its process is cloned."""
-    kernel = FakeKernel()
+    kernel = FakeKernel(clock=FakeClock(follow_trio=False))
     kernel.make_layer("/var/lib/docket/layers/1")
     shim = kernel.model.processes.fork(kernel.model.init, (), 0, into={})
     streams = Streams(terminal=True, stdin=False, stdin_once=False)
