@@ -27,6 +27,7 @@ from docket.domain.model.state import EVENT_TYPES
 from docket.domain.plan.settings import HostFiles, Places
 from docket.event_store.codec import Codec
 from docket.event_store.sqlite import SqliteEventStore
+from docket.kernel.explain import explain
 from docket.kernel.linux.kernel import LinuxKernel
 from docket.kernel.linux.launching import Launcher
 from docket.kernel.linux.sampling import read_text
@@ -99,7 +100,7 @@ async def serve(
 ) -> None:
     """Serve the API until the server is shut down."""
     headers = [("Api-Version", API_VERSION), ("Ostype", "linux"), ("Docker-Experimental", "false")]
-    server = Server(router(engine), on_error=to_response, default_headers=headers, server_header="docket")
+    server = Server(router(engine, explain), on_error=to_response, default_headers=headers, server_header="docket")
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve, listeners)
         task_status.started(server)

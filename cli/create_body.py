@@ -281,7 +281,7 @@ def _mode(flag: str, options: Options, words: tuple[str, ...], prefixes: tuple[s
     value: str = options[flag]
     if value in words or any(value.startswith(prefix) and value != prefix for prefix in prefixes):
         return value
-    names = {"userns": "USER"}
+    names = {"userns": "USER", "cgroupns": "CGROUP"}
     raise CliError(f"--{flag}: invalid {names.get(flag, flag.upper())} mode", 125)
 
 

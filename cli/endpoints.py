@@ -66,7 +66,7 @@ def network_settings(options: Options) -> tuple[str, dict[str, Any]]:
         name = network["name"]
         if not is_user_defined(name) and network.get("aliases"):
             raise CliError("network-scoped aliases are only supported for user-defined networks", 125)
-        if name in ("default", "bridge") or is_user_defined(name):
+        if name == "default" or is_user_defined(name):
             endpoints[name] = _endpoint(network)
     return names[0], endpoints
 

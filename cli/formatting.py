@@ -47,7 +47,9 @@ def print_rows(context: Context, rows: Iterable[Row], form: str, titles: dict[st
         from docket.cli.json_light import dumps
 
         for row in rows:
-            context.line(dumps({name: value() if callable(value) else value for name, value in sorted(row.items()) if name != "Label"}))
+            context.line(
+                dumps({name: value() if callable(value) else value for name, value in sorted(row.items()) if name != "Label"})
+            )
         return
     template = _template(form.removeprefix("table").lstrip() if form.startswith("table") else form)
     try:

@@ -160,6 +160,7 @@ class Session:
         elif self._filter is not None:
             data, detached = self._filter.feed(data)
             if detached:
+                self._transport.try_send(data)  # what was typed before the keys
                 return False
         self._pending += data
         self._send_pending()

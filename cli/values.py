@@ -54,16 +54,17 @@ def is_number(text: str) -> bool:
 
 def parse_size(text: str) -> int:
     """Bytes from `64m`, `1.5GB`, `10 KiB`; the units are powers of 1024."""
-    body = text.lower()
-    number = body.rstrip("bikmgtp")
-    suffix = body[len(number) :]
-    whole, dot, fraction = number.removesuffix(" ").partition(".")
-    if suffix not in ("", "b") and suffix[1:] not in ("", "b", "ib"):
-        suffix = "?"
-    factor = 1 if suffix in ("", "b") else _BYTES.get(suffix[0], 0)
-    if not factor or not is_number(whole) or (dot and not is_number(fraction)):
+    end = max(text.rfind(char) for char in "0123456789. ")
+    if end < 0:
         raise ValueError(f"invalid size: '{printable(text)}'")
-    return int(whole) * factor + (int(fraction) * factor // 10 ** len(fraction) if dot else 0)
+    number, suffix = text[: end + 1].removesuffix(" "), text[end + 1 :].lower()
+    whole, _, fraction = number.partition(".")
+    if not is_number(whole + fraction):
+        raise ValueError(f'strconv.ParseFloat: parsing "{printable(number)}": invalid syntax')
+    factor = 1 if suffix in ("", "b") else _BYTES.get(suffix[0], 0)
+    if not factor or suffix[1:] not in ("", "b", "ib"):
+        raise ValueError(f"invalid suffix: '{printable(suffix)}'")
+    return int(whole + fraction) * factor // 10 ** len(fraction)
 
 
 def parse_memory_swap(text: str) -> int:

@@ -30,6 +30,13 @@ class Ticket(Protocol):
         ...
 
 
+class VerifyReport(Protocol):
+    """What a check of the log found: how many events, all of them sound."""
+
+    @property
+    def events(self) -> int: ...
+
+
 class EventStore(Protocol):
     """The event log: ordered, durable, never changed.
 
@@ -69,6 +76,10 @@ class EventStore(Protocol):
         ...
 
     def forget(self, reference: str) -> bool: ...
+
+    def verify(self, after: int = 0) -> VerifyReport:
+        """Check every event behind ``after``. Raises `CorruptEvent` with the first that is not what was appended."""
+        ...
 
     def save_snapshot(self, position: int, data: bytes) -> None: ...
 

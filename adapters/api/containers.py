@@ -10,12 +10,14 @@ import msgspec
 from docket.adapters.api import container_json
 from docket.adapters.api.container_request import create_request, signal_number
 from docket.adapters.api.filters import parse_filters
+from docket.adapters.api.history import state_at
 from docket.adapters.api.streams import attach, logs
 from docket.adapters.http import Request, Response, Route, Stream, StreamSender
 from docket.domain.engine import Engine
-from docket.domain.errors import InvalidArgument, Rejected
+from docket.domain.errors import InvalidArgument, Rejected, Rejection
 from docket.domain.jobs.remove import Remove
 from docket.domain.jobs.stop import Stop
+from docket.domain.model.container.decide import find_container
 from docket.domain.model.container.state import Container
 
 _FILTERS = frozenset({"id", "name", "status", "label", "exited", "ancestor"})
@@ -60,13 +62,14 @@ class Containers:
         filters = parse_filters(query.get("filters"), _FILTERS)
         limit = query.integer("limit", 0) or 0
         everything = query.boolean("all") or limit > 0 or "status" in filters or "exited" in filters
+        state = await state_at(engine, query.get("at"))
         found = [
             container
-            for container in engine.state.containers.values()
+            for container in state.containers.values()
             if (everything or container.alive) and _matches(container, filters)
         ]
         found.sort(key=lambda container: container.created_ns, reverse=True)
-        now = engine.ports.clock.now_ns()
+        now = state.time_ns if query.get("at") else engine.ports.clock.now_ns()
         return Response.json([container_json.row(engine, each, now) for each in (found[:limit] if limit > 0 else found)])
 
     async def create(self, request: Request) -> Response:
@@ -79,7 +82,11 @@ class Containers:
         return Response.json({"Id": await engine.run(job), "Warnings": []}, 201)
 
     async def inspect(self, request: Request) -> Response:
-        return Response.json(container_json.inspect(self._engine, self._engine.container(request.parameters["id"])))
+        state = await state_at(self._engine, request.query.get("at"))
+        found = find_container(state, request.parameters["id"])
+        if isinstance(found, Rejection):
+            raise Rejected(found)
+        return Response.json(container_json.inspect(self._engine, found))
 
     def simple(self, name: str) -> Callable[[Request], Awaitable[Response]]:
         """A handler of a job that needs nothing but the container."""

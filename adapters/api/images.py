@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from docket.adapters.api.history import state_at
 from docket.adapters.http import HttpError, Request, Response, Route, Stream, StreamSender
 from docket.domain.engine import Engine
 from docket.domain.errors import Rejected, Rejection
@@ -20,7 +21,8 @@ def routes(engine: Engine) -> list[Route]:
     """The routes of this file."""
 
     async def list_(request: Request) -> Response:
-        ordered = sorted(engine.state.images.values(), key=lambda image: image.imported_ns, reverse=True)
+        state = await state_at(engine, request.query.get("at"))
+        ordered = sorted(state.images.values(), key=lambda image: image.imported_ns, reverse=True)
         return Response.json([_row(engine, image) for image in ordered])
 
     async def inspect(request: Request) -> Response:

@@ -109,7 +109,7 @@ async def logs(engine: Engine, request: Request) -> Stream:
     wanted = {number for number, name in ((1, "stdout"), (2, "stderr")) if query.boolean(name)}
     if not wanted:
         raise Rejected(InvalidArgument("Bad parameters: you must choose at least one stream"))
-    since, until = _time(query.get("since")), _time(query.get("until"))
+    since, until = parse_time(query.get("since")), parse_time(query.get("until"))
     tail = _tail(query.get("tail"))
     timestamps, follow, terminal = query.boolean("timestamps"), query.boolean("follow"), container.spec.terminal
     path = engine.ports.places.log(container.id)
@@ -175,7 +175,7 @@ def _tail(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() else None
 
 
-def _time(text: str | None) -> int:
+def parse_time(text: str | None) -> int:
     """Seconds with a fraction up to nine digits, or RFC 3339, as nanoseconds; 0 when not given."""
     if not text or text == "0":
         return 0

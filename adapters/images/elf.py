@@ -53,7 +53,7 @@ def parse_elf(data: bytes) -> Elf:
         segments = _segments(data, is_64)
         interpreter = next((_text(data, item.offset) for item in segments if item.type == _PT_INTERP), "")
         tags = _dynamic(data, segments, is_64)
-    except (struct.error, ValueError, StopIteration) as error:
+    except (struct.error, ValueError, OverflowError, StopIteration) as error:
         raise NotElf("damaged ELF file") from error
     return Elf(
         (data[4], struct.unpack_from("<H", data, 18)[0]),

@@ -102,10 +102,9 @@ class ImageImporter:
         is_stored_plain = kind not in _MEDIA_TYPES
         with self._store.writer() as blob, self._snapshotter.prepare() as active, disk_errors("unpack the layer"):
             diff_hash = None if is_stored_plain else hashlib.sha256()
-            if is_stored_plain:
-                plain = _written(decompressed(chunks, kind), blob)
-            else:
-                plain = decompressed(_written(chunks, blob), kind)
+            plain = (
+                _written(decompressed(chunks, kind), blob) if is_stored_plain else decompressed(_written(chunks, blob), kind)
+            )
             stream = ByteStream(plain if diff_hash is None else _hashed(plain, diff_hash), self._limits.total_bytes)
             unpacked = unpack_layer(TarReader(stream, self._limits), active.descriptor)
             stream.drain()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 
 from docket.domain.confinement.bpf import (
     AND,
@@ -18,6 +19,7 @@ from docket.domain.confinement.bpf import (
     LOAD,
     MAX_INSTRUCTIONS,
     RETURN,
+    Instruction,
     decode,
 )
 from docket.domain.confinement.syscall_numbers import AUDIT_ARCHITECTURES
@@ -39,9 +41,7 @@ def simulate(program: bytes, architecture: str, number: int, arguments: Sequence
 
 def run(program: bytes, data: bytes) -> int:
     """What the program returns for a struct seccomp_data. Raises ValueError for a program that the kernel would refuse."""
-    instructions = decode(program)
-    if not 0 < len(instructions) <= MAX_INSTRUCTIONS:
-        raise ValueError(f"{len(instructions)} instructions")
+    instructions = _instructions(program)
     accumulator = at = 0
     while at < len(instructions):
         code, true, false, constant = instructions[at]
@@ -59,6 +59,14 @@ def run(program: bytes, data: bytes) -> int:
         else:
             raise ValueError(f"instruction {at - 1}: code {code:#x}")
     raise ValueError("the program runs past its end")
+
+
+@lru_cache(maxsize=16)
+def _instructions(program: bytes) -> tuple[Instruction, ...]:
+    instructions = tuple(decode(program))
+    if not 0 < len(instructions) <= MAX_INSTRUCTIONS:
+        raise ValueError(f"{len(instructions)} instructions")
+    return instructions
 
 
 def _load(data: bytes, offset: int) -> int:

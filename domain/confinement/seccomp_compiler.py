@@ -77,11 +77,11 @@ WAYS_AROUND = _ways_around()
 
 def kernel_version(release: str) -> tuple[int, int]:
     """Major and minor number of a kernel release such as ``6.18.44-cloud``. Raises `Rejected` for what begins otherwise."""
-    parts = release.split(".")
-    digits = "".join(character for character in parts[1] if character.isdigit()) if len(parts) > 1 else ""
-    if not parts[0].isascii() or not parts[0].isdigit() or not digits or not parts[1].startswith(digits):
+    major, _, rest = release.partition(".")
+    minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    if not major.isascii() or not major.isdigit() or not minor or len(major) + len(minor) > 10:
         raise Rejected(Unsupported(f"kernel release {release[:40]!r} does not begin with two numbers"))
-    return int(parts[0]), int(digits)
+    return int(major), int(minor)
 
 
 def compile_profile(profile: SeccompProfile, *, architecture: str, capabilities: int, kernel_release: str) -> bytes:

@@ -5,6 +5,10 @@ A start of a running container is `NotModified`. The watch belongs to the engine
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
+
 from docket.domain.engine import Engine, Job
 from docket.domain.errors import Conflict, KernelError, PortError, Rejected
 from docket.domain.jobs import launching
@@ -13,9 +17,9 @@ from docket.domain.model.container import events
 from docket.domain.model.container.commands import StartContainer
 from docket.domain.model.container.state import Container
 from docket.domain.plan.container import Confinement, Surroundings, container_plan
-from docket.domain.plan.operations import Plan
+from docket.domain.plan.operations import OperationResult, Plan
 from docket.domain.plan.settings import Peers
-from docket.domain.ports import Exit, Launch, Launched, LogSettings
+from docket.domain.ports import Exit, Launch, Launched, LaunchFailed, LogSettings
 
 
 async def start(engine: Engine, job: Job) -> None:
@@ -31,6 +35,7 @@ async def perform_start(engine: Engine, job: Job, container: Container, run: int
     try:
         confinement, plan, launch = _prepare(engine, container)
         launched = await engine.ports.kernel.launch(launch)
+        keep_results(engine, job, launched.results)
     except (PortError, Rejected) as error:
         await _failed(engine, job, container, run, error)
         raise AssertionError from error
@@ -38,18 +43,35 @@ async def perform_start(engine: Engine, job: Job, container: Container, run: int
     engine.nursery.start_soon(watch, engine, container.id, run, plan)
 
 
-def _prepare(engine: Engine, container: Container) -> tuple[Confinement, Plan, Launch]:
-    ports, spec = engine.ports, container.spec
-    confinement = launching.confinement_of(engine, spec)
+def keep_results(engine: Engine, job: Job, results: Sequence[OperationResult]) -> None:
+    """Keep what the kernel did with the job, one line of JSON for each operation."""
+    lines = [
+        msgspec.json.encode(
+            {"op": each.operation, "errno": each.errno, "ns": each.duration_ns, "syscall": each.syscall, "path": each.path}
+        )
+        for each in results
+    ]
+    engine.ports.store.save_recording(job.id, b"\n".join(lines) + b"\n")
+
+
+def plan_of(engine: Engine, container: Container, peers: Peers | None = None) -> Plan:
+    """The plan of the container's start, on this host as it is now."""
+    ports = engine.ports
     around = Surroundings(
         ports.kernel.host(),
         ports.places,
         ports.rootfs.lowerdirs(container.layers),
-        confinement,
-        _peers(engine, container),
+        launching.confinement_of(engine, container.spec),
+        peers or Peers(),
         ports.files,
     )
-    plan = container_plan(container.id, spec, around)
+    return container_plan(container.id, container.spec, around)
+
+
+def _prepare(engine: Engine, container: Container) -> tuple[Confinement, Plan, Launch]:
+    ports, spec = engine.ports, container.spec
+    confinement = launching.confinement_of(engine, spec)
+    plan = plan_of(engine, container, _peers(engine, container))
     launch = Launch(
         container.id,
         plan,
@@ -98,6 +120,8 @@ def _started(
 
 async def _failed(engine: Engine, job: Job, container: Container, run: int, error: PortError | Rejected) -> None:
     program = container.spec.arguments[0]
+    if isinstance(error, LaunchFailed):
+        keep_results(engine, job, error.results)
     if isinstance(error, KernelError):
         text, code = launching.failure_text(error, program)
         outcome = events.ContainerStartFailed(container.id, run, error.operation, text, error.syscall, error.errno, code)

@@ -136,7 +136,10 @@ class LinuxKernel:
         if "found" not in shim.answer:
             self._forget(key)
             return Found(exit=_read_exit(exit_file))
-        return Found(ProcessIdentity(shim.answer["pid"], shim.answer["start_time"], self._host.boot_id), shim.exit)
+        if shim.answer["found"] is not None:
+            shim.hear({"exited": shim.answer["found"]})
+            return Found(exit=shim.exit)
+        return Found(ProcessIdentity(shim.answer["pid"], shim.answer["start_time"], self._host.boot_id))
 
     # The end.
 

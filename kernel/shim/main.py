@@ -8,7 +8,7 @@
 
 Control messages are JSON, one a packet. From the daemon: ``attach`` (with a descriptor), ``resize``, ``release``. To the daemon:
 ``launched`` or ``failed`` first, ``exited`` last. A daemon that comes later connects to ``shim.sock`` in the shim's directory and
-is told ``found``. The exit file survives shim and daemon.
+is told ``found``, with the exit status when there is one. The exit file survives shim and daemon.
 """
 
 from __future__ import annotations
@@ -293,9 +293,7 @@ class Shim:
             self._close_control()
         self._control = _socket.socket(fileno=connection)
         self._epoll.register(connection, select.EPOLLIN)
-        self._tell({"found": True, **self._identity()})
-        if self._exit is not None:
-            self._tell({"exited": self._exit})
+        self._tell({"found": self._exit, **(self._identity() if self._exit is None else {})})
 
     def _receive_control(self) -> None:
         assert self._control is not None

@@ -176,14 +176,63 @@ def test_every_job_is_in_the_log_from_acceptance_to_outcome(daemon: Daemon) -> N
     for _ in range(100):  # outcomes that nobody waits for become durable with the next commit
         entries = _log_of(daemon)
         accepted = {entry["job"] for entry in entries if entry["type"] == "JobAccepted" and entry["data"]["name"] != "serveapi"}
-        ended = {entry["job"] for entry in entries if entry["type"] in {"JobCompleted", "JobFailed"}}
+        ended = {entry["data"]["job"] for entry in entries if entry["type"] in {"JobCompleted", "JobFailed"}}
         if accepted <= ended:
             break
         time.sleep(0.05)
-    assert accepted <= ended
+    assert accepted <= ended, [entry["data"] for entry in entries if entry["job"] in accepted - ended]
     assert [entry["position"] for entry in entries] == list(range(1, len(entries) + 1))
     actors = {entry["actor"].split(" pid")[0] for entry in entries if entry["job"] in accepted}
     assert actors <= {"uid=0 gid=0", "engine"}
+
+
+def test_the_past_is_there_to_look_at(daemon: Daemon) -> None:
+    """`ps --at` shows a container that is gone, `explain` the kernel's part, `audit verify` that nothing was altered."""
+    daemon.out("run", "--name", "past", "docket/base", "true")
+    position = max(entry["position"] for entry in _log_of(daemon) if entry["type"] == "ContainerExited")
+    explained = _docket(daemon, "explain", "past")
+    assert "pivot_root" in explained
+    daemon.out("rm", "past")
+    assert "past" not in _docket(daemon, "ps", "-a")
+    assert "past" in _docket(daemon, "ps", "-a", "--at", str(position))
+    _docket(daemon, "audit", "verify")
+
+
+def test_events_are_told_in_dockers_words(daemon: Daemon) -> None:
+    """create, start, die with its exit code, destroy: once each and in order."""
+    since = str(int(time.time()) - 1)
+    assert daemon.docker("run", "--rm", "--name", "told", "docket/base", "sh", "-c", "exit 3").returncode == 3
+    told = daemon.out(
+        "events", "--since", since, "--until", str(int(time.time()) + 1), "--filter", "container=told", "--format", "json"
+    )
+    messages = [json.loads(line) for line in told.splitlines()]
+    assert [message["Action"] for message in messages] == ["create", "start", "die", "destroy"]
+    assert messages[2]["Actor"]["Attributes"]["exitCode"] == "3"
+
+
+def test_images_are_imported_tagged_and_removed(daemon: Daemon, tmp_path: Path) -> None:
+    """A tar becomes an image that runs with what -c says, and goes when its last name goes."""
+    (tmp_path / "bin").mkdir()
+    shutil.copy("/bin/busybox", tmp_path / "bin" / "busybox")
+    subprocess.run(["tar", "-C", str(tmp_path), "-cf", str(tmp_path / "i.tar"), "bin"], check=True, timeout=60)
+    identifier = daemon.out("import", "-c", 'CMD ["/bin/busybox", "echo", "imported"]', str(tmp_path / "i.tar"), "mine:1")
+    assert daemon.out("run", "--rm", "mine:1") == "imported"
+    daemon.out("tag", "mine:1", "mine:2")
+    assert daemon.out("image", "inspect", "-f", "{{.Id}}", "mine:2") == identifier
+    daemon.out("rmi", "mine:1", "mine:2")
+    assert "No such image" in daemon.docker("image", "inspect", "mine:2").stderr
+
+
+def test_a_limit_or_an_option_that_cannot_be_kept_is_refused(daemon: Daemon) -> None:
+    """Nothing is dropped silently, and nothing is left behind."""
+    for option in (["--restart", "always"], ["-p", "80:80"], ["--security-opt", "seccomp=/etc/hostname"]):
+        assert daemon.docker("run", "--rm", *option, "docket/base", "true").returncode == 125
+    assert daemon.out("ps", "-aq") == ""
+
+
+def _docket(daemon: Daemon, *arguments: str) -> str:
+    command = [sys.executable, "-c", _DAEMON, "-H", daemon.host, *arguments]
+    return subprocess.run(command, text=True, capture_output=True, timeout=60, check=True).stdout
 
 
 def _log_of(daemon: Daemon) -> list[dict[str, Any]]:

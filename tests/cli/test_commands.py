@@ -36,7 +36,7 @@ def test_ps_prints_dockers_table(docket: Docket) -> None:
     lines = docket("ps", "-a").stdout.splitlines()
     ports = "53/udp, 443-444/tcp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp"
     assert lines[0].split() == ["CONTAINER", "ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]
-    assert lines[1].startswith("4fa6e0f0c678   busybox        \"sh -c 'sleep 1000; …\"   ")
+    assert lines[1].startswith('4fa6e0f0c678   busybox        "sh -c \'sleep 1000; …"   ')
     assert lines[1].endswith(f" ago   Up 3 minutes             {ports}   web")
     assert lines[2].startswith('bbbbbbbbbbbb   65ad0d468eb1   "true"                   ')
 
@@ -107,7 +107,9 @@ def test_inspect_by_a_wrong_template(docket: Docket) -> None:
     """A field that does not exist, and a template that cannot be read, are one line each."""
     missing = docket("inspect", "-f", "{{.State.Foo}}", "web")
     assert missing.returncode == 1
-    assert missing.stderr == 'template parsing error: template: :1: executing "" at <.State.Foo>: map has no entry for key "Foo"\n'
+    assert (
+        missing.stderr == 'template parsing error: template: :1: executing "" at <.State.Foo>: map has no entry for key "Foo"\n'
+    )
     unclosed = docket("inspect", "-f", "{{.State", "web")
     assert (unclosed.returncode, unclosed.stderr) == (64, "template parsing error: template: :1: unclosed action\n")
 
@@ -173,9 +175,7 @@ def test_top_and_stats(engine: FakeEngine, docket: Docket) -> None:
     assert docket("top", "web", "-eo", "pid").stdout == f"{'PID':20}CMD\n{'1':20}sleep 1000\n"
     assert engine.requests[0].query == {"ps_args": ["-eo pid"]}
     lines = docket("stats", "--no-stream", "web").stdout.splitlines()
-    assert lines[1] == (
-        "4fa6e0f0c678   web       10.00%    1MiB / 64MiB        1.56%     1.5kB / 2.5MB   4.1kB / 0B   3"
-    )
+    assert lines[1] == ("4fa6e0f0c678   web       10.00%    1MiB / 64MiB        1.56%     1.5kB / 2.5MB   4.1kB / 0B   3")
 
 
 def test_logs_tell_the_streams_apart(engine: FakeEngine, docket: Docket) -> None:

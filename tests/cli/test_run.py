@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import queue
 import select
 import signal
 import socket
@@ -162,7 +163,7 @@ def test_run_reports_an_error_inside_the_stream(engine: FakeEngine, docket: Dock
 def test_run_passes_signals_on(engine: FakeEngine) -> None:
     """SIGTERM and SIGINT of the client go to the container, whose exit decides the client's."""
     container = Container(engine, frame(1, b"up\n"), status=143)
-    killed: list[str] = []
+    killed: queue.Queue[str] = queue.Queue()
 
     def attach(request: Request, connection: socket.socket) -> None:
         upgrade(connection)
@@ -171,8 +172,9 @@ def test_run_passes_signals_on(engine: FakeEngine) -> None:
         container.ended.wait(30)
 
     def kill(request: Request, connection: socket.socket) -> Reply:
-        killed.extend(request.query["signal"])
-        if killed[-1] == "TERM":
+        name = request.query["signal"][0]
+        killed.put(name)
+        if name == "TERM":
             container.ended.set()
         return Reply(204)
 
@@ -184,11 +186,10 @@ def test_run_passes_signals_on(engine: FakeEngine) -> None:
     assert program.stdout is not None
     assert program.stdout.readline() == "up\n"
     program.send_signal(signal.SIGUSR1)
-    while killed != ["USR1"]:
-        select.select([], [], [], 0.01)
+    assert killed.get(timeout=30) == "USR1"
     program.send_signal(signal.SIGTERM)
     assert program.wait(30) == 143
-    assert killed == ["USR1", "TERM"]
+    assert killed.get(timeout=30) == "TERM"
 
 
 def in_terminal(engine: FakeEngine, *arguments: str) -> tuple[subprocess.Popen[bytes], int]:
@@ -247,13 +248,13 @@ def test_run_with_a_terminal_is_raw_and_sized(engine: FakeEngine) -> None:
 def test_detach_keys_leave_the_container_running(engine: FakeEngine) -> None:
     """ctrl-p ctrl-q ends the client with 0 and not the container; a ctrl-p alone reaches it."""
     container = Container(engine, tty=True)
-    typed: list[bytes] = []
+    typed: queue.Queue[bytes] = queue.Queue()
 
     def attach(request: Request, connection: socket.socket) -> None:
         upgrade(connection, RAW)
         container.started.wait(30)
         connection.sendall(b"ready")
-        typed.append(read_to_end(connection))
+        typed.put(read_to_end(connection))
 
     engine.on("POST", f"/containers/{ID}/attach", attach)
     program, master = in_terminal(engine, "run", "-it", "busybox")
@@ -262,9 +263,7 @@ def test_detach_keys_leave_the_container_running(engine: FakeEngine) -> None:
     assert program.wait(30) == 0
     os.close(master)
     container.ended.set()
-    while not typed:
-        select.select([], [], [], 0.01)
-    assert typed == [b"a\x10b"]
+    assert typed.get(timeout=30) == b"a\x10b"
 
 
 def test_a_terminal_for_the_container_needs_one_here(engine: FakeEngine, docket: Docket) -> None:

@@ -282,7 +282,7 @@ async def test_s15_namespaces_of_another_process_are_not_joined(bench: Bench) ->
 
 async def test_an_exec_joins_the_containers_namespaces(bench: Bench) -> None:
     """Host name, files and processes are the container's."""
-    plan = bench.plan("sh", "-c", "echo x > /tmp/mark; echo up; sleep 1000", mounts=(op.MountInRoot("tmpfs", "/tmp"),))
+    plan = bench.plan("sh", "-c", "echo x > /tmp/mark; echo up; sleep 1000; true", mounts=(op.MountInRoot("tmpfs", "/tmp"),))
     running = await bench.start(plan)
     await bench.lines(running)
     script = "hostname; cat /tmp/mark; cat /proc/1/comm"

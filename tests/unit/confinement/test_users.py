@@ -172,6 +172,7 @@ def test_error_texts_hold_no_control_characters() -> None:
 MILLION = 1_000_000
 
 
+@pytest.mark.slow
 def test_s12_a_million_lines_are_searched_without_splitting_them() -> None:
     """The last of a million users and groups is found; the lines before cost no Python code."""
     passwd = b"".join(b"u%d:x:%d:5::/:/\n" % (n, n) for n in range(10_000, 500_000)) + b"last:x:3:4::/last:/bin/sh\n"
@@ -181,6 +182,7 @@ def test_s12_a_million_lines_are_searched_without_splitting_them() -> None:
     assert resolve_user(b"last:end", passwd, group, []).gid == 9
 
 
+@pytest.mark.slow
 def test_s12_a_member_of_a_million_groups_is_refused() -> None:
     """setgroups takes 65,536; the search ends there and not at the end of the file."""
     group = b"".join(b"g:x:%d:app\n" % n for n in range(MILLION))

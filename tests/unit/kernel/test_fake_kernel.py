@@ -162,6 +162,7 @@ async def test_a_frozen_process_does_not_end_until_it_is_thawed(make_launch: Mak
     kernel = FakeKernel()
     launch = make_launch(kernel, "sh", "-c", "trap 'exit 5' TERM; sleep 10")
     launched = await kernel.launch(launch)
+    await trio.testing.wait_all_tasks_blocked()
     await kernel.freeze(launch.cgroup)
     await kernel.signal(launch.key, launched.identity, 15)
     with trio.move_on_after(60) as waiting:

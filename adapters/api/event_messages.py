@@ -1,0 +1,129 @@
+"""``/events``: domain events in the words of Docker's event messages. Events that Docker has no word for are in ``/docket/log``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import trio
+
+from docket.adapters.api.filters import parse_filters
+from docket.adapters.api.streams import parse_time
+from docket.adapters.http import Request, Route, Stream, StreamSender
+from docket.domain.engine import Engine
+from docket.domain.log import StoredEvent
+from docket.domain.model.container import events as container
+from docket.domain.model.exec import events as exec_
+from docket.domain.model.image import events as image
+
+_FILTERS = frozenset({"type", "event", "container", "image", "label"})
+_ACTIONS: dict[type, tuple[str, str]] = {
+    container.ContainerCreated: ("container", "create"),
+    container.ContainerStarted: ("container", "start"),
+    container.ContainerKilled: ("container", "kill"),
+    container.ContainerExited: ("container", "die"),
+    container.ContainerStopped: ("container", "stop"),
+    container.ContainerRestarted: ("container", "restart"),
+    container.ContainerPaused: ("container", "pause"),
+    container.ContainerUnpaused: ("container", "unpause"),
+    container.ContainerRenamed: ("container", "rename"),
+    container.ContainerRemoved: ("container", "destroy"),
+    exec_.ExecCreated: ("container", "exec_create"),
+    exec_.ExecStarted: ("container", "exec_start"),
+    exec_.ExecExited: ("container", "exec_die"),
+    image.ImageImported: ("image", "import"),
+    image.ImageTagged: ("image", "tag"),
+    image.ImageUntagged: ("image", "untag"),
+    image.ImageRemoved: ("image", "delete"),
+}
+
+
+class Narrator:
+    """Tells events one after another; it remembers the names and images that later messages of a container carry."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, str]] = {}
+
+    def tell(self, stored: StoredEvent) -> dict[str, Any] | None:
+        """The message, or None for an event that Docker has no word for."""
+        event = stored.event
+        if isinstance(event, container.ContainerCreated):
+            self._known[event.container] = {"image": event.spec.image, "name": event.name, **event.spec.labels}
+        if isinstance(event, container.ContainerRenamed):
+            self._known.setdefault(event.container, {})["name"] = event.name
+        action = _ACTIONS.get(type(event))
+        if action is None:
+            return None
+        kind, word = action
+        key = str(getattr(event, "container", "") or getattr(event, "image", ""))
+        attributes = {**self._known.get(key, {}), **_attributes(event)}
+        return {
+            "status": word,
+            "id": key,
+            "from": attributes.get("image", ""),
+            "Type": kind,
+            "Action": word,
+            "Actor": {"ID": key, "Attributes": attributes},
+            "scope": "local",
+            "time": stored.metadata.time_ns // 1_000_000_000,
+            "timeNano": stored.metadata.time_ns,
+        }
+
+
+def _attributes(event: object) -> dict[str, str]:
+    told: dict[type, Callable[[Any], dict[str, str]]] = {
+        container.ContainerExited: lambda each: {"exitCode": str(each.exit_code)},
+        container.ContainerKilled: lambda each: {"signal": str(each.signal)},
+        container.ContainerRenamed: lambda each: {"oldName": f"/{each.old_name}"},
+        exec_.ExecCreated: lambda each: {"execID": each.exec},
+        exec_.ExecStarted: lambda each: {"execID": each.exec},
+        exec_.ExecExited: lambda each: {"execID": each.exec, "exitCode": str(each.exit_code)},
+        image.ImageTagged: lambda each: {"name": each.reference},
+        image.ImageUntagged: lambda each: {"name": each.reference},
+    }
+    tell = told.get(type(event))
+    return tell(event) if tell is not None else {}
+
+
+def routes(engine: Engine) -> list[Route]:
+    """The routes of this file."""
+
+    async def messages(request: Request) -> Stream:
+        query = request.query
+        wanted = parse_filters(query.get("filters"), _FILTERS)
+        since, until = parse_time(query.get("since")), parse_time(query.get("until"))
+
+        async def write(out: StreamSender) -> None:
+            narrator, last = Narrator(), 0
+
+            async def tell(stored: StoredEvent, shown: bool) -> None:
+                message = narrator.tell(stored)
+                if message is not None and shown and _matches(message, wanted):
+                    await out.send(msgspec.json.encode(message) + b"\n")
+
+            with engine.subscribe() as live:
+                for stored in engine.ports.store.read():
+                    last = stored.position
+                    time_ns = stored.metadata.time_ns
+                    await tell(stored, bool(since) and time_ns >= since and (not until or time_ns <= until))
+                with trio.move_on_after((until - engine.ports.clock.now_ns()) / 1e9 if until else float("inf")):
+                    async for stored in live:
+                        if stored.position > last:
+                            await tell(stored, True)
+
+        return Stream(write, endless=True)
+
+    return [Route("GET", "/events", messages)]
+
+
+def _matches(message: dict[str, Any], wanted: dict[str, tuple[str, ...]]) -> bool:
+    attributes = message["Actor"]["Attributes"]
+    tests: dict[str, Callable[[str], bool]] = {
+        "type": lambda value: message["Type"] == value,
+        "event": lambda value: message["Action"] == value,
+        "container": lambda value: message["id"].startswith(value) or attributes.get("name") == value,
+        "image": lambda value: attributes.get("image") == value or message["id"] == value,
+        "label": lambda value: attributes.get(value.partition("=")[0]) == value.partition("=")[2],
+    }
+    return all(any(tests[name](value) for value in values) for name, values in wanted.items())
