@@ -97,7 +97,7 @@ def _host_config(options: Options, mode: str, binds: list[str] | None, bindings:
         "Privileged": options["privileged"],
         "PublishAllPorts": options["publish-all"],
         "ReadonlyRootfs": options["read-only"],
-        "SecurityOpt": security or None,
+        "SecurityOpt": security if options["security-opt"] else None,
         "UTSMode": _mode("uts", options, ("", "host"), ()),
         "UsernsMode": _mode("userns", options, ("", "host"), ()),
         "ShmSize": options["shm-size"],

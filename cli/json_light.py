@@ -40,7 +40,7 @@ def loads(text: str | bytes) -> Any:
     text = text.strip(_WHITESPACE)
     try:
         value, end = _scan(text, 0)
-    except (StopIteration, SystemError):
+    except (StopIteration, SystemError, ValueError):
         # The scanner of CPython 3.11 looks for `json.decoder` to describe what is wrong, and fails when nobody has imported it.
         raise ValueError("invalid JSON") from None
     except RecursionError:

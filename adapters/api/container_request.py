@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from docket.domain.confinement.signals import parse_signal
 from docket.domain.errors import InvalidArgument, Rejected, Unsupported
 from docket.domain.jobs.create import Create
 from docket.domain.model.container.spec import ContainerSpec, DeviceSpec, MountSpec, Resources, Ulimit
@@ -75,9 +76,6 @@ def _refuse_unsupported(host: dict[str, Any]) -> None:
         raise Rejected(Unsupported("--init is not supported yet"))
     if host.get("PortBindings"):
         raise Rejected(Unsupported("publishing ports needs a bridge network, which this engine does not have yet"))
-    for option in host.get("SecurityOpt") or ():
-        if not option.startswith("no-new-privileges") and option.replace(":", "=") != "seccomp=unconfined":
-            raise Rejected(Unsupported(f"security option {option!r} is not supported yet"))
 
 
 def _network(mode: str) -> str:
@@ -154,20 +152,7 @@ def _resources(host: dict[str, Any]) -> Resources:
 
 
 def _signal(text: str) -> str:
-    return "" if not text else str(signal_number(text))
-
-
-def signal_number(text: str) -> int:
-    """A signal's number from ``9``, ``KILL`` or ``SIGKILL``. Raises `Rejected`."""
-    import signal
-
-    name = text.upper()
-    if name.isascii() and name.isdigit() and 1 <= int(name) <= 64:
-        return int(name)
-    found = signal.Signals.__members__.get(name if name.startswith("SIG") else f"SIG{name}")
-    if found is None:
-        raise Rejected(InvalidArgument(f"invalid signal: {text}"))
-    return int(found)
+    return "" if not text else str(parse_signal(text))
 
 
 def _console(size: list[int] | None) -> tuple[int, int]:

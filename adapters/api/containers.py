@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from docket.adapters.api import container_json
-from docket.adapters.api.container_request import create_request, signal_number
+from docket.adapters.api.container_request import create_request
 from docket.adapters.api.filters import parse_filters
 from docket.adapters.api.history import state_at
 from docket.adapters.api.streams import attach, logs
 from docket.adapters.http import Request, Response, Route, Stream, StreamSender
+from docket.domain.confinement.signals import parse_signal
 from docket.domain.engine import Engine
 from docket.domain.errors import InvalidArgument, Rejected, Rejection
 from docket.domain.jobs.remove import Remove
@@ -102,7 +103,7 @@ class Containers:
 
         async def handler(request: Request) -> Response:
             signal = request.query.get("signal")
-            ask = Stop(signal_number(signal) if signal else 0, request.query.integer("t"))
+            ask = Stop(parse_signal(signal) if signal else 0, request.query.integer("t"))
             await self._run(request, name, ask=ask)
             return Response.empty()
 
@@ -110,7 +111,7 @@ class Containers:
 
     async def kill(self, request: Request) -> Response:
         signal = request.query.get("signal")
-        number = signal_number(signal) if signal else _SIGKILL
+        number = parse_signal(signal) if signal else _SIGKILL
         await self._run(request, "kill", str(number), ask=number)
         return Response.empty()
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from docket.domain.confinement.capabilities import capability_mask
+from docket.domain.confinement.sysctls import check_sysctls
+from docket.domain.confinement.ulimits import check_ulimits
 from docket.domain.engine import Engine, Job
 from docket.domain.errors import InvalidArgument, Rejected, Rejection
+from docket.domain.jobs.launching import confinement_of
 from docket.domain.model.container.commands import CreateContainer
 from docket.domain.model.container.events import ContainerCreated
 from docket.domain.model.container.spec import ContainerSpec
@@ -68,7 +70,9 @@ def _complete(engine: Engine, request: Create, image: Image, container: str) -> 
         raise Rejected(InvalidArgument("no command specified"))
     host = engine.ports.kernel.host()
     cgroup.check(spec.resources, host)
-    capability_mask(spec.cap_add, spec.cap_drop, privileged=spec.privileged, available=host.capabilities)
+    confinement_of(engine, spec)
+    check_ulimits(spec.ulimits)
+    check_sysctls(spec.sysctls, own_ipc=spec.ipc != "host", own_network=_own_network(engine, spec), own_uts=spec.uts != "host")
     directory = spec.working_directory or defaults.working_directory
     if directory and not directory.startswith("/"):
         raise Rejected(InvalidArgument(f"the working directory '{directory}' is invalid, it needs to be an absolute path"))
@@ -85,3 +89,12 @@ def _complete(engine: Engine, request: Create, image: Image, container: str) -> 
         stop_signal=spec.stop_signal or defaults.stop_signal,
         hostname=spec.hostname or hostname,
     )
+
+
+def _own_network(engine: Engine, spec: ContainerSpec) -> bool:
+    """Whether network sysctls touch only containers: a peer that uses the host's network lends just that."""
+    seen = 0
+    while spec.network.startswith("container:") and seen < len(engine.state.containers):
+        spec = engine.container(spec.network.removeprefix("container:")).spec
+        seen += 1
+    return spec.network != "host"

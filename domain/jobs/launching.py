@@ -7,48 +7,38 @@ from hashlib import sha256
 
 from docket.domain.confinement.capabilities import capability_mask
 from docket.domain.confinement.seccomp_compiler import compile_profile
-from docket.domain.confinement.seccomp_default import DEFAULT_PROFILE
+from docket.domain.confinement.security_options import parse_security_options, seccomp_profile
 from docket.domain.engine import Engine
 from docket.domain.errors import Conflict, InvalidArgument, KernelError, Rejected, Unsupported
 from docket.domain.model import texts
 from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.model.container.state import Container
 from docket.domain.plan.container import Confinement
-from docket.domain.ports import HostFacts, ProcessIdentity
+from docket.domain.ports import ProcessIdentity
 
 _ENOENT, _EACCES, _EPERM, _ENOEXEC, _ENOTDIR, _EISDIR = 2, 13, 1, 8, 20, 21
 _NOT_FOUND, _NOT_EXECUTABLE, _OTHER = 127, 126, 128
 
 
 def confinement_of(engine: Engine, spec: ContainerSpec) -> Confinement:
-    """The effective security of a process of this container."""
-    available = engine.ports.kernel.host().capabilities
-    mask = capability_mask(spec.cap_add, spec.cap_drop, privileged=spec.privileged, available=available)
-    flags = {option.partition("=")[0].partition(":")[0]: option for option in spec.security_options}
-    asked = flags.get("no-new-privileges", "no-new-privileges=false")
-    no_new_privileges = not asked.endswith("false")
-    if spec.privileged or "seccomp" in flags:
-        return Confinement(mask, no_new_privileges)
-    if not engine.ports.kernel.host().seccomp:
-        raise Rejected(
-            Unsupported("this kernel has no seccomp filters: ask for --security-opt seccomp=unconfined to go without")
-        )
-    program, digest = _default_filter(engine.ports.kernel.host(), mask)
-    return Confinement(mask, no_new_privileges, program, digest)
-
-
-_FILTERS: dict[tuple[str, str, int], tuple[str, str]] = {}
-
-
-def _default_filter(host: HostFacts, capabilities: int) -> tuple[str, str]:
-    """``(program in base64, its digest)`` of the default profile, compiled once for each set of capabilities."""
-    key = (host.architecture, host.kernel_release, capabilities)
-    if key not in _FILTERS:
-        program = compile_profile(
-            DEFAULT_PROFILE, architecture=host.architecture, capabilities=capabilities, kernel_release=host.kernel_release
-        )
-        _FILTERS[key] = (b64encode(program).decode(), f"sha256:{sha256(program).hexdigest()}")
-    return _FILTERS[key]
+    """The effective security of a process of this container. Raises `Rejected` for what this host cannot enforce."""
+    host = engine.ports.kernel.host()
+    options = parse_security_options(spec.security_options)
+    mask = capability_mask(
+        spec.cap_add,
+        spec.cap_drop,
+        privileged=spec.privileged,
+        base=options.base_capabilities,
+        available=host.capabilities,
+    )
+    profile = seccomp_profile(options, privileged=spec.privileged)
+    if profile is None:
+        return Confinement(mask, options.no_new_privileges)
+    if not host.seccomp:
+        raise Rejected(Unsupported("this kernel has no seccomp filters: --security-opt seccomp=unconfined goes without"))
+    program = compile_profile(profile, architecture=host.architecture, capabilities=mask, kernel_release=host.kernel_release)
+    digest = f"sha256:{sha256(program).hexdigest()}"
+    return Confinement(mask, options.no_new_privileges, b64encode(program).decode(), digest)
 
 
 def environment_of(engine: Engine, spec: ContainerSpec) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ kernel's filesystems and in order of depth, so that nothing hides what was asked
 
 from __future__ import annotations
 
+from docket.domain.confinement.security_options import parse_security_options
 from docket.domain.model.container.spec import ContainerSpec, MountSpec
 from docket.domain.plan import operations as op
 from docket.domain.plan.settings import HostFiles, Places
@@ -157,7 +158,7 @@ def seal(spec: ContainerSpec, host: HostFacts) -> tuple[op.AnyOperation, ...]:
     throttles = tuple(f"/sys/devices/system/cpu/cpu{cpu}/thermal_throttle" for cpu in range(host.possible_cpus))
     masked = (*MASKED_PATHS, *throttles) if spec.masked_paths is None else spec.masked_paths
     readonly = READONLY_PATHS if spec.readonly_paths is None else spec.readonly_paths
-    if spec.privileged:
+    if spec.privileged or parse_security_options(spec.security_options).unmasked:
         masked = readonly = ()
     root = (op.SetReadOnly("/"),) if spec.readonly_rootfs else ()
     return (

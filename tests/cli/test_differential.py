@@ -168,9 +168,11 @@ def test_refusals_are_dockers(tmp_path: Path, engine: FakeEngine, line: str) -> 
     [
         "ps", "ps -a --no-trunc", "ps -aqs", "ps -s", "ps --format json",
         "ps --format 'table {{.ID}}\\t{{.Names}}\\t{{.Label \"a\"}}\\t{{upper .State}}'",
-        "ps --format '{{range $i, $e := split .Labels \",\"}}{{$i}}={{$e}};{{end}}{{if eq .Names \"web\"}}y{{else}}n{{end}} {{printf \"%-5s|%q\" .Names .Image}}'",
+        "ps --format '{{range $i, $e := split .Labels \",\"}}{{$i}}={{$e}};{{end}}'",
+        "ps --format '{{if eq .Names \"web\"}}y{{else}}n{{end}} {{printf \"%-5s|%q\" .Names .Image}}'",
         "ps --format '{{.CreatedAt}}|{{.RunningFor}}|{{.Size}}|{{.Mounts}}|{{.Networks}}|{{.LocalVolumes}}'",
-        "images", "images -q", "images --digests --no-trunc", "images --format '{{.Repository}}:{{.Tag}} {{.Size}} {{.CreatedSince}}'",
+        "images", "images -q", "images --digests --no-trunc",
+        "images --format '{{.Repository}}:{{.Tag}} {{.Size}} {{.CreatedSince}}'",
     ],
 )  # fmt: skip
 def test_lists_print_as_dockers(engine: FakeEngine, line: str) -> None:
@@ -180,4 +182,5 @@ def test_lists_print_as_dockers(engine: FakeEngine, line: str) -> None:
     ours = run_docket(*arguments, DOCKET_HOST=engine.host)
     # Docker escapes <, > and & in JSON for the sake of web pages.
     expected = theirs.stdout.replace("\\u003e", ">").replace("\\u003c", "<")
-    assert ours.stdout == expected
+    # The docker CLI keeps an image's repositories in a map: their order is left to chance.
+    assert sorted(ours.stdout.splitlines()) == sorted(expected.splitlines())

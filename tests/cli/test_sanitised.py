@@ -61,7 +61,8 @@ def hostile(engine: FakeEngine) -> None:
     [
         "ps -a", "ps -as --no-trunc", "ps --format json", "images --digests", "inspect web", "inspect nope", "version", "info",
         "events", "events --format json", "log", "log --json", "log -f", "log --no-trunc", "explain web", "audit verify",
-        "stats --no-stream web",        "top web", "pull x", "rmi x", "stop x", "start x", "run x", "create x", "rename a b", "logs x", "container inspect x",
+        "stats --no-stream web", "top web", "pull x", "rmi x", "stop x", "start x", "run x", "create x", "rename a b", "logs x",
+        "container inspect x",
         "ps --format table{{.Names}}",
     ],
 )  # fmt: skip

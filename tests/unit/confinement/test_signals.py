@@ -13,8 +13,24 @@ from docket.domain.errors import Rejected
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("KILL", 9), ("SIGKILL", 9), ("sigterm", 15), ("hup", 1), ("15", 15), ("1", 1), ("64", 64), ("034", 34)]
-    + [("RTMIN", 34), ("SIGRTMIN+3", 37), ("rtmax-1", 63), ("RTMAX", 64), ("CLD", 17), ("POLL", 29), ("IOT", 6), ("SYS", 31)],
+    [
+        ("KILL", 9),
+        ("SIGKILL", 9),
+        ("sigterm", 15),
+        ("hup", 1),
+        ("15", 15),
+        ("1", 1),
+        ("64", 64),
+        ("034", 34),
+        ("RTMIN", 34),
+        ("SIGRTMIN+3", 37),
+        ("rtmax-1", 63),
+        ("RTMAX", 64),
+        ("CLD", 17),
+        ("POLL", 29),
+        ("IOT", 6),
+        ("SYS", 31),
+    ],
 )
 def test_names_and_numbers(text: str, number: int) -> None:
     """With and without SIG, in any case."""
