@@ -10,6 +10,10 @@ from docket.cli.context import write_all
 from docket.cli.errors import CliError
 from docket.cli.sanitise import printable_text
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _DESCRIPTORS = {0: 1, 1: 1, 2: 2}
 _SYSTEM_ERROR = 3
 
@@ -17,7 +21,8 @@ _SYSTEM_ERROR = 3
 class Demultiplexer:
     """Takes the stream in pieces of any size and writes each frame's data to where it belongs."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[int, bytes | memoryview], None] = write_all) -> None:
+        self._write = write
         self._head = b""
         self._left = 0
         self._stream = 1
@@ -38,9 +43,9 @@ class Demultiplexer:
                 )
             descriptor = _DESCRIPTORS[self._stream]
             if ready and ready[-1][0] != descriptor:
-                _write(ready)
+                self._flush(ready)
             ready.append((descriptor, piece))
-        _write(ready)
+        self._flush(ready)
 
     def _take_head(self, view: memoryview) -> memoryview:
         missing = 8 - len(self._head)
@@ -52,11 +57,10 @@ class Demultiplexer:
             self._head = b""
         return view[missing:]
 
-
-def _write(ready: list[tuple[int, memoryview]]) -> None:
-    if ready:
-        write_all(ready[0][0], ready[0][1] if len(ready) == 1 else b"".join(piece for _, piece in ready))
-        ready.clear()
+    def _flush(self, ready: list[tuple[int, memoryview]]) -> None:
+        if ready:
+            self._write(ready[0][0], ready[0][1] if len(ready) == 1 else b"".join(piece for _, piece in ready))
+            ready.clear()
 
 
 class Raw:

@@ -64,7 +64,7 @@ def parse_size(text: str) -> int:
     factor = 1 if suffix in ("", "b") else _BYTES.get(suffix[0], 0)
     if not factor or suffix[1:] not in ("", "b", "ib"):
         raise ValueError(f"invalid suffix: '{printable(suffix)}'")
-    return int(whole + fraction) * factor // 10 ** len(fraction)
+    return int(int(whole + fraction) * factor // 10 ** len(fraction))
 
 
 def parse_memory_swap(text: str) -> int:

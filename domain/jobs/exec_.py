@@ -11,6 +11,7 @@ from docket.domain.model import texts
 from docket.domain.model.exec import events
 from docket.domain.model.exec.commands import CreateExec, StartExec
 from docket.domain.model.exec.events import ExecSpec
+from docket.domain.model.job.events import JobFailed
 from docket.domain.plan.container import exec_plan
 from docket.domain.ports import Exit, Launch
 
@@ -101,4 +102,7 @@ async def watch(engine: Engine, exec_id: str, container_id: str) -> None:
         end, reason = Exit(137), str(error)
     await engine.record([events.ExecExited(exec_id, container_id, end.code, reason)], job)
     places = engine.ports.places
-    await engine.ports.kernel.release(exec_id, places.shim(exec_id), places.exit_file(container_id, exec_id), ())
+    try:
+        await engine.ports.kernel.release(exec_id, places.shim(exec_id), places.exit_file(container_id, exec_id), ())
+    except PortError as error:
+        engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)

@@ -16,6 +16,7 @@ from docket.domain.jobs.remove import remove_container
 from docket.domain.model.container import events
 from docket.domain.model.container.commands import StartContainer
 from docket.domain.model.container.state import Container
+from docket.domain.model.job.events import JobFailed
 from docket.domain.plan.container import Confinement, Surroundings, container_plan
 from docket.domain.plan.operations import OperationResult, Plan
 from docket.domain.plan.settings import Peers
@@ -148,7 +149,20 @@ async def watch(engine: Engine, container_id: str, run: int, plan: Plan) -> None
         end, reason = Exit(137), str(error)
     await engine.record([events.ContainerExited(container_id, run, end.code, end.oom_killed, reason)], job)
     places = ports.places
-    await ports.kernel.release(container_id, places.shim(container_id), places.exit_file(container_id), plan.release())
+    try:
+        await ports.kernel.release(container_id, places.shim(container_id), places.exit_file(container_id), plan.release())
+    except PortError as error:
+        engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
     container = engine.state.containers.get(container_id)
     if container is not None and container.spec.auto_remove and container.run == run:
+        await _remove_itself(engine, job, container_id)
+
+
+async def _remove_itself(engine: Engine, job: Job, container_id: str) -> None:
+    """``--rm``. Somebody else may be removing the container already; a failure is an event of its own."""
+    try:
         await remove_container(engine, job, container_id)
+    except Rejected:
+        return
+    except PortError as error:
+        engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)

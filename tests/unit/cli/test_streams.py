@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docket.cli import streams
 from docket.cli.errors import CliError
 from docket.cli.streams import Demultiplexer
 from docket.cli.terminal import DetachFilter, parse_detach_keys
@@ -26,18 +25,13 @@ def test_frames_come_out_whole_whatever_the_pieces(frames: list[tuple[int, bytes
         written[descriptor] += bytes(data)
 
     whole = b"".join(struct.pack(">BxxxL", stream, len(data)) + data for stream, data in frames)
-    demultiplexer = Demultiplexer()
-    kept = streams.write_all
-    streams.write_all = write
-    try:
-        at = index = 0
-        while at < len(whole):
-            size = sizes[index % len(sizes)]
-            demultiplexer.feed(whole[at : at + size])
-            at += size
-            index += 1
-    finally:
-        streams.write_all = kept
+    demultiplexer = Demultiplexer(write)
+    at = index = 0
+    while at < len(whole):
+        size = sizes[index % len(sizes)]
+        demultiplexer.feed(whole[at : at + size])
+        at += size
+        index += 1
     assert written == {stream: b"".join(data for number, data in frames if number == stream) for stream in (1, 2)}
 
 
