@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from docket.adapters.api.times import rfc3339
+from docket.domain.confinement.masks import MASKED_PATHS, READONLY_PATHS
 from docket.domain.engine import Engine
 from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.model.container.state import Container, ContainerStatus
-from docket.domain.plan.rootfs import MASKED_PATHS, READONLY_PATHS
 
 _S = ContainerStatus
 _SHOWN = {

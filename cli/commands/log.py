@@ -70,7 +70,8 @@ def _query(options: Options) -> list[tuple[str, str]]:
 
 def _cells(event: dict[str, Any], full: bool) -> list[str]:
     kind, dash, identifier = event["stream"].partition("-")
-    data = " ".join(f"{name}={_short(value)}" for name, value in (event.get("data") or {}).items())
+    # Most events repeat the id that is in the object's column already.
+    data = " ".join(f"{name}={_short(value)}" for name, value in (event.get("data") or {}).items() if value != identifier)
     return [
         str(event["position"]),
         local_rfc3339(event["time"]) if full else local_rfc3339(event["time"])[:23],

@@ -6,6 +6,7 @@ kernel's filesystems and in order of depth, so that nothing hides what was asked
 
 from __future__ import annotations
 
+from docket.domain.confinement.masks import MASKED_PATHS, READONLY_PATHS
 from docket.domain.confinement.security_options import parse_security_options
 from docket.domain.model.container.spec import ContainerSpec, MountSpec
 from docket.domain.plan import operations as op
@@ -14,21 +15,6 @@ from docket.domain.ports import HostFacts
 
 SAFE = ("NOSUID", "NOEXEC", "NODEV")
 
-MASKED_PATHS = (
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-)
-READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 DEVICES = (
     ("null", 1, 3),
     ("zero", 1, 5),

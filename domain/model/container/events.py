@@ -6,7 +6,7 @@ from docket.domain.log import Event
 from docket.domain.model.container.spec import ContainerSpec
 
 
-class ContainerEvent(Event, frozen=True):
+class ContainerEvent(Event, frozen=True, gc=False):
     """An event of the stream ``container-<id>``."""
 
     container: str
@@ -16,7 +16,7 @@ class ContainerEvent(Event, frozen=True):
         return f"container-{self.container}"
 
 
-class ContainerCreated(ContainerEvent, frozen=True):
+class ContainerCreated(ContainerEvent, frozen=True, gc=False):
     name: str
     image_id: str
     layers: tuple[str, ...]
@@ -24,18 +24,18 @@ class ContainerCreated(ContainerEvent, frozen=True):
     spec: ContainerSpec
 
 
-class ContainerRenamed(ContainerEvent, frozen=True):
+class ContainerRenamed(ContainerEvent, frozen=True, gc=False):
     name: str
     old_name: str
 
 
-class ContainerStarting(ContainerEvent, frozen=True):
+class ContainerStarting(ContainerEvent, frozen=True, gc=False):
     """Intent: the container's plan is about to be performed for the ``run``-th time."""
 
     run: int
 
 
-class ContainerStarted(ContainerEvent, frozen=True, omit_defaults=True):
+class ContainerStarted(ContainerEvent, frozen=True, gc=False):
     """The first process runs. ``boot_id`` and ``start_time`` (clock ticks after boot) say which process ``pid`` was (S15)."""
 
     run: int
@@ -51,7 +51,7 @@ class ContainerStarted(ContainerEvent, frozen=True, omit_defaults=True):
     privileged: bool = False
 
 
-class ContainerStartFailed(ContainerEvent, frozen=True, omit_defaults=True):
+class ContainerStartFailed(ContainerEvent, frozen=True, gc=False, omit_defaults=True):
     """The plan failed at ``operation`` and was undone."""
 
     run: int
@@ -62,67 +62,67 @@ class ContainerStartFailed(ContainerEvent, frozen=True, omit_defaults=True):
     exit_code: int = 128
 
 
-class ContainerKilling(ContainerEvent, frozen=True):
+class ContainerKilling(ContainerEvent, frozen=True, gc=False):
     """Intent: ``signal`` is about to be sent."""
 
     signal: int
 
 
-class ContainerKilled(ContainerEvent, frozen=True):
+class ContainerKilled(ContainerEvent, frozen=True, gc=False):
     """``signal`` was sent; the process may well live on."""
 
     signal: int
 
 
-class ContainerKillFailed(ContainerEvent, frozen=True):
+class ContainerKillFailed(ContainerEvent, frozen=True, gc=False):
     signal: int
     message: str
 
 
-class ContainerStopping(ContainerEvent, frozen=True):
+class ContainerStopping(ContainerEvent, frozen=True, gc=False):
     """Intent: ``signal`` now, SIGKILL after ``timeout_seconds`` (-1: never)."""
 
     signal: int
     timeout_seconds: int
 
 
-class ContainerStopped(ContainerEvent, frozen=True):
+class ContainerStopped(ContainerEvent, frozen=True, gc=False):
     """A stop that was asked for has come to its end; `ContainerExited` tells how."""
 
 
-class ContainerStopFailed(ContainerEvent, frozen=True):
+class ContainerStopFailed(ContainerEvent, frozen=True, gc=False):
     message: str
 
 
-class ContainerRestarted(ContainerEvent, frozen=True):
+class ContainerRestarted(ContainerEvent, frozen=True, gc=False):
     """A restart that was asked for is complete."""
 
 
-class ContainerPausing(ContainerEvent, frozen=True):
+class ContainerPausing(ContainerEvent, frozen=True, gc=False):
     pass
 
 
-class ContainerPaused(ContainerEvent, frozen=True):
+class ContainerPaused(ContainerEvent, frozen=True, gc=False):
     pass
 
 
-class ContainerPauseFailed(ContainerEvent, frozen=True):
+class ContainerPauseFailed(ContainerEvent, frozen=True, gc=False):
     message: str
 
 
-class ContainerUnpausing(ContainerEvent, frozen=True):
+class ContainerUnpausing(ContainerEvent, frozen=True, gc=False):
     pass
 
 
-class ContainerUnpaused(ContainerEvent, frozen=True):
+class ContainerUnpaused(ContainerEvent, frozen=True, gc=False):
     pass
 
 
-class ContainerUnpauseFailed(ContainerEvent, frozen=True):
+class ContainerUnpauseFailed(ContainerEvent, frozen=True, gc=False):
     message: str
 
 
-class ContainerExited(ContainerEvent, frozen=True, omit_defaults=True):
+class ContainerExited(ContainerEvent, frozen=True, gc=False, omit_defaults=True):
     """The first process ended: ``exit_code`` is its status, or 128 + the signal that killed it."""
 
     run: int
@@ -132,15 +132,15 @@ class ContainerExited(ContainerEvent, frozen=True, omit_defaults=True):
     """Why the end is known otherwise than by waiting for the process: a reboot, a lost shim."""
 
 
-class ContainerRemoving(ContainerEvent, frozen=True):
+class ContainerRemoving(ContainerEvent, frozen=True, gc=False):
     """Intent: everything the container has is about to be deleted."""
 
 
-class ContainerRemoved(ContainerEvent, frozen=True):
+class ContainerRemoved(ContainerEvent, frozen=True, gc=False):
     pass
 
 
-class ContainerRemoveFailed(ContainerEvent, frozen=True):
+class ContainerRemoveFailed(ContainerEvent, frozen=True, gc=False):
     message: str
 
 

@@ -25,7 +25,7 @@ class ExecSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     console_size: tuple[int, int] = (0, 0)
 
 
-class ExecEvent(Event, frozen=True):
+class ExecEvent(Event, frozen=True, gc=False):
     """An event of the stream ``exec-<id>``."""
 
     exec: str
@@ -36,21 +36,21 @@ class ExecEvent(Event, frozen=True):
         return f"exec-{self.exec}"
 
 
-class ExecCreated(ExecEvent, frozen=True):
+class ExecCreated(ExecEvent, frozen=True, gc=False):
     spec: ExecSpec
 
 
-class ExecStarting(ExecEvent, frozen=True):
+class ExecStarting(ExecEvent, frozen=True, gc=False):
     pass
 
 
-class ExecStarted(ExecEvent, frozen=True):
+class ExecStarted(ExecEvent, frozen=True, gc=False):
     pid: int
     start_time: int
     boot_id: str
 
 
-class ExecStartFailed(ExecEvent, frozen=True, omit_defaults=True):
+class ExecStartFailed(ExecEvent, frozen=True, gc=False, omit_defaults=True):
     operation: str
     message: str
     syscall: str = ""
@@ -58,7 +58,7 @@ class ExecStartFailed(ExecEvent, frozen=True, omit_defaults=True):
     exit_code: int = 126
 
 
-class ExecExited(ExecEvent, frozen=True, omit_defaults=True):
+class ExecExited(ExecEvent, frozen=True, gc=False, omit_defaults=True):
     exit_code: int
     reason: str = ""
 

@@ -21,7 +21,7 @@ class ImageDefaults(msgspec.Struct, frozen=True, omit_defaults=True):
     stop_signal: str = ""
 
 
-class ImageEvent(Event, frozen=True):
+class ImageEvent(Event, frozen=True, gc=False):
     """An event of the stream ``image-<id>``."""
 
     image: str
@@ -31,7 +31,7 @@ class ImageEvent(Event, frozen=True):
         return f"image-{self.image.removeprefix('sha256:')}"
 
 
-class ImageImported(ImageEvent, frozen=True, omit_defaults=True):
+class ImageImported(ImageEvent, frozen=True, gc=False, omit_defaults=True):
     """The image is whole in the content store and its layers are unpacked. ``image`` is the digest of its config."""
 
     manifest: str
@@ -47,21 +47,21 @@ class ImageImported(ImageEvent, frozen=True, omit_defaults=True):
     source: str = ""
 
 
-class ImageTagged(ImageEvent, frozen=True):
+class ImageTagged(ImageEvent, frozen=True, gc=False):
     """``reference`` means this image from now on, and no other."""
 
     reference: str
 
 
-class ImageUntagged(ImageEvent, frozen=True):
+class ImageUntagged(ImageEvent, frozen=True, gc=False):
     reference: str
 
 
-class ImageRemoving(ImageEvent, frozen=True):
+class ImageRemoving(ImageEvent, frozen=True, gc=False):
     """Intent: the image's blobs and layers, as far as nothing else needs them, are about to be deleted."""
 
 
-class ImageRemoved(ImageEvent, frozen=True):
+class ImageRemoved(ImageEvent, frozen=True, gc=False):
     pass
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from docket.domain.log import Event
 
 
-class JobEvent(Event, frozen=True):
+class JobEvent(Event, frozen=True, gc=False):
     """An event of the stream ``job-<id>``."""
 
     job: str
@@ -15,7 +15,7 @@ class JobEvent(Event, frozen=True):
         return f"job-{self.job}"
 
 
-class JobAccepted(JobEvent, frozen=True, omit_defaults=True):
+class JobAccepted(JobEvent, frozen=True, gc=False, omit_defaults=True):
     """Somebody (the event's actor) asked for ``name``. Secrets never stand in the arguments."""
 
     name: str
@@ -23,11 +23,11 @@ class JobAccepted(JobEvent, frozen=True, omit_defaults=True):
     environment: dict[str, str] = {}
 
 
-class JobCompleted(JobEvent, frozen=True):
+class JobCompleted(JobEvent, frozen=True, gc=False):
     pass
 
 
-class JobFailed(JobEvent, frozen=True, omit_defaults=True):
+class JobFailed(JobEvent, frozen=True, gc=False, omit_defaults=True):
     """``kind`` is the class of the error, such as ``Conflict`` or ``KernelError``."""
 
     kind: str

@@ -34,7 +34,7 @@ def test_any_text_is_a_value_or_refused(text: str) -> None:
         value = loads(text)
     except ValueError:
         with pytest.raises(ValueError):
-            json.loads(text, strict=False, parse_constant=float.fromhex)
+            json.loads(text, strict=False, parse_constant=int)
         return
     assert value == json.loads(text, strict=False)
 

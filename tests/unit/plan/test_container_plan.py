@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docket.domain.confinement.masks import MASKED_PATHS, READONLY_PATHS
 from docket.domain.errors import Rejected
 from docket.domain.model.container.spec import ContainerSpec, MountSpec, Resources
 from docket.domain.plan import cgroup
 from docket.domain.plan import operations as op
 from docket.domain.plan.container import Confinement, Surroundings, container_plan, exec_plan
-from docket.domain.plan.rootfs import MASKED_PATHS, READONLY_PATHS
 from docket.domain.plan.settings import Places
 from docket.domain.ports import HostFacts, ProcessIdentity
 
