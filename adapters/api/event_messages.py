@@ -107,7 +107,8 @@ def routes(engine: Engine) -> list[Route]:
                     last = stored.position
                     time_ns = stored.metadata.time_ns
                     await tell(stored, bool(since) and time_ns >= since and (not until or time_ns <= until))
-                with trio.move_on_after((until - engine.ports.clock.now_ns()) / 1e9 if until else float("inf")):
+                left = max(until - engine.ports.clock.now_ns(), 0) / 1e9 if until else float("inf")
+                with trio.move_on_after(left):
                     async for stored in live:
                         if stored.position > last:
                             await tell(stored, True)

@@ -48,6 +48,10 @@ _CONTROLLER_FILES = {
 _NUMBERS = frozenset({"pids.max", "memory.max", "memory.high", "memory.low", "memory.swap.max", "cpu.weight"})
 
 
+THREADED = frozenset({"cpu", "cpuset", "pids"})
+"""Threaded controllers do not forbid internal processes; domain controllers (memory, io) do (cgroup-v2, "Threads")."""
+
+
 @dataclass(eq=False)
 class Cgroup:
     """One group. ``members`` are the pids of its own processes."""
@@ -173,9 +177,9 @@ class Cgroups:
         return group
 
     def join(self, path: str, pid: int) -> None:
-        """Put a process into a group. Raises `CallFailed` EBUSY when the group has controllers enabled for children."""
+        """Put a process into a group. Raises `CallFailed` EBUSY when the group has domain controllers enabled for children."""
         group = self.find(path)
-        if group.subtree_control and group.parent is not None:
+        if set(group.subtree_control) - THREADED and group.parent is not None:
             raise CallFailed("write", EBUSY, f"{path}/cgroup.procs")
         if pid <= 0:
             raise CallFailed("write", ESRCH, f"{path}/cgroup.procs")
@@ -196,7 +200,7 @@ class Cgroups:
                 raise CallFailed("write", EINVAL, target)
             if sign == "+" and name not in self.available(group):
                 raise CallFailed("write", ENOENT, target)
-            if sign == "+" and group.parent is not None and group.members:
+            if sign == "+" and name not in THREADED and group.parent is not None and group.members:
                 raise CallFailed("write", EBUSY, target)
             if sign == "-" and any(name in child.subtree_control for child in group.children.values()):
                 raise CallFailed("write", EBUSY, target)

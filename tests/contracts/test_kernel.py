@@ -13,7 +13,7 @@ from docket.domain.errors import KernelError, Unavailable
 from docket.domain.plan import operations as op
 from docket.domain.ports import Attachment
 
-LIMITED = [pytest.param("linux", marks=[pytest.mark.root, pytest.mark.controllers("pids")]), "fake"]
+LIMITED = [pytest.param("linux", marks=[pytest.mark.root, pytest.mark.controllers("pids", "memory")]), "fake"]
 """For tests that need a controller of the host's."""
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -627,9 +627,9 @@ async def test_limits_of_a_cgroup_are_kept(bench: Bench) -> None:
 
 @pytest.mark.parametrize("bench", LIMITED, indirect=True)
 async def test_a_group_with_controllers_for_children_takes_no_process(bench: Bench) -> None:
-    """EBUSY of the clone: cgroup2 has no internal processes."""
+    """EBUSY of the clone: a cgroup that gives domain controllers to children has no processes of its own."""
     cgroup = bench.cgroup("eight")
-    prepare = (op.CreateCgroup(f"{cgroup}/child", ("pids",)),)
+    prepare = (op.CreateCgroup(f"{cgroup}/child", ("memory",)),)
     failure = await bench.fails(bench.plan("true", prepare=prepare, cgroup=cgroup))
     assert (failure.operation.split()[0], failure.errno) == ("clone", EBUSY)
 

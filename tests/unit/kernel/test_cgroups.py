@@ -39,13 +39,13 @@ def test_a_controller_that_the_host_lacks_cannot_be_enabled(cgroups: Cgroups) ->
 
 def test_a_group_with_processes_or_children_is_busy(cgroups: Cgroups) -> None:
     """EBUSY of rmdir, and of enabling controllers over processes."""
-    cgroups.create(f"{ROOT}/a/b", ("pids",))
+    cgroups.create(f"{ROOT}/a/b", ("memory",))
     cgroups.join(f"{ROOT}/a/b", 100)
     for path in (f"{ROOT}/a", f"{ROOT}/a/b"):
         with pytest.raises(CallFailed) as caught:
             cgroups.rmdir(path)
         assert caught.value.errno == EBUSY
-    assert write_errno(cgroups, f"{ROOT}/a/b", "cgroup.subtree_control", "+pids") == EBUSY
+    assert write_errno(cgroups, f"{ROOT}/a/b", "cgroup.subtree_control", "+memory") == EBUSY
     with pytest.raises(CallFailed) as caught:
         cgroups.join(f"{ROOT}/a", 101)
     assert caught.value.errno == EBUSY
