@@ -17,9 +17,8 @@ from docket.domain.model.container.state import Container, ContainerStatus
 from docket.domain.model.exec.events import ExecExited, ExecStartFailed
 from docket.domain.model.exec.state import Exec, ExecStatus
 from docket.domain.model.job.events import JobFailed
-from docket.domain.plan.container import Surroundings, container_plan
 from docket.domain.plan.operations import Plan
-from docket.domain.ports import Found
+from docket.domain.ports import Found, ProcessIdentity
 
 _LOST = 137
 _STARTING = frozenset({ContainerStatus.STARTING, ContainerStatus.RESTARTING})
@@ -74,22 +73,9 @@ def _why_lost(engine: Engine, container: Container) -> str:
 
 
 def _observed(engine: Engine, container: Container, found: Found) -> events.ContainerStarted:
-    host = engine.ports.kernel.host()
-    pid, started = (found.identity.pid, found.identity.start_time) if found.identity is not None else (0, 0)
-    confinement = confinement_of(engine, container.spec)
-    cgroup = engine.ports.places.cgroup(host, container.id)
-    return events.ContainerStarted(
-        container.id,
-        container.run,
-        pid,
-        started,
-        host.boot_id,
-        cgroup,
-        confinement.capabilities,
-        confinement.no_new_privileges,
-        confinement.seccomp_digest,
-        container.spec.privileged,
-    )
+    """A process that has ended already is known by its boot only."""
+    identity = found.identity or ProcessIdentity(0, 0, engine.ports.kernel.host().boot_id)
+    return start.started(engine, container, identity, confinement_of(engine, container.spec))
 
 
 async def _settle_pause(engine: Engine, job: Job, container: Container) -> None:
@@ -105,11 +91,8 @@ async def _settle_pause(engine: Engine, job: Job, container: Container) -> None:
 
 
 def _plan(engine: Engine, container: Container) -> Plan:
-    """The plan again, for the undos of what it prepared."""
-    ports = engine.ports
-    confinement = confinement_of(engine, container.spec)
-    around = Surroundings(ports.kernel.host(), ports.places, (), confinement, files=ports.files)
-    return container_plan(container.id, container.spec, around)
+    """The plan again, for the undos of what it prepared; layers are not part of those, and may be gone."""
+    return start.plan_of(engine, container, confinement_of(engine, container.spec), ())
 
 
 async def _release(engine: Engine, container: Container) -> None:

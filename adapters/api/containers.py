@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from time import localtime, strftime
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from docket.domain.engine import Engine
 from docket.domain.errors import InvalidArgument, Rejected, Rejection
 from docket.domain.jobs.remove import Remove
 from docket.domain.jobs.stop import Stop
+from docket.domain.model import texts
 from docket.domain.model.container.decide import find_container
 from docket.domain.model.container.state import Container
 
@@ -143,21 +145,13 @@ class Containers:
         engine = self._engine
         container = engine.container(request.parameters["id"])
         if not container.alive:
-            raise Rejected(_not_running(container))
+            raise Rejected(texts.not_running(container.id))
         rows = await engine.ports.kernel.processes(container.cgroup)
         titles = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
         return Response.json({"Titles": titles, "Processes": [_top_row(row) for row in rows]})
 
 
-def _not_running(container: Container) -> Any:
-    from docket.domain.model import texts
-
-    return texts.not_running(container.id)
-
-
 def _top_row(row: Any) -> list[str]:
-    from time import localtime, strftime
-
     seconds = row.cpu_ns // 1_000_000_000
     started = strftime("%H:%M", localtime(row.start_time_ns // 1_000_000_000))
     cpu = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"

@@ -11,6 +11,7 @@ import trio
 from docket.adapters.http import Request, Response, Route
 from docket.domain.engine import Engine
 from docket.domain.errors import CorruptEvent, NotFound, Rejected
+from docket.domain.jobs.launching import confinement_of
 from docket.domain.jobs.start import plan_of
 from docket.domain.model.state import EngineState, fold
 from docket.domain.plan.operations import OperationResult, Plan
@@ -28,10 +29,12 @@ def routes(engine: Engine, explain: Explain) -> list[Route]:
         starts = list(engine.ports.store.read(stream=f"container-{container.id}", types=types))
         if not starts:
             raise Rejected(NotFound(f"container {container.id} has never been started: there is nothing to explain"))
+        confinement = confinement_of(engine, container.spec)
+        lowerdirs = engine.ports.rootfs.lowerdirs(container.layers)
         recording = engine.ports.store.recording(starts[-1].metadata.job)
         if recording is not None:
             results = tuple(_result(line) for line in recording.splitlines())
-        return Response.text(explain(plan_of(engine, container), results))
+        return Response.text(explain(plan_of(engine, container, confinement, lowerdirs), results))
 
     async def verify(request: Request) -> Response:
         head = engine.ports.store.head()

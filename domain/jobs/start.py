@@ -20,7 +20,7 @@ from docket.domain.model.job.events import JobFailed
 from docket.domain.plan.container import Confinement, Surroundings, container_plan
 from docket.domain.plan.operations import OperationResult, Plan
 from docket.domain.plan.settings import Peers
-from docket.domain.ports import Exit, Launch, Launched, LaunchFailed, LogSettings
+from docket.domain.ports import Exit, Launch, LaunchFailed, LogSettings, ProcessIdentity
 
 
 async def start(engine: Engine, job: Job) -> None:
@@ -40,7 +40,7 @@ async def perform_start(engine: Engine, job: Job, container: Container, run: int
     except (PortError, Rejected) as error:
         await _failed(engine, job, container, run, error)
         raise AssertionError from error
-    await engine.record([_started(engine, container, run, launched, confinement)], job)
+    await engine.record([started(engine, container, launched.identity, confinement)], job)
     engine.nursery.start_soon(watch, engine, container.id, run, plan)
 
 
@@ -55,24 +55,19 @@ def keep_results(engine: Engine, job: Job, results: Sequence[OperationResult]) -
     engine.ports.store.save_recording(job.id, b"\n".join(lines) + b"\n")
 
 
-def plan_of(engine: Engine, container: Container, peers: Peers | None = None) -> Plan:
+def plan_of(
+    engine: Engine, container: Container, confinement: Confinement, lowerdirs: tuple[str, ...], peers: Peers | None = None
+) -> Plan:
     """The plan of the container's start, on this host as it is now."""
     ports = engine.ports
-    around = Surroundings(
-        ports.kernel.host(),
-        ports.places,
-        ports.rootfs.lowerdirs(container.layers),
-        launching.confinement_of(engine, container.spec),
-        peers or Peers(),
-        ports.files,
-    )
+    around = Surroundings(ports.kernel.host(), ports.places, lowerdirs, confinement, peers or Peers(), ports.files)
     return container_plan(container.id, container.spec, around)
 
 
 def _prepare(engine: Engine, container: Container) -> tuple[Confinement, Plan, Launch]:
     ports, spec = engine.ports, container.spec
     confinement = launching.confinement_of(engine, spec)
-    plan = plan_of(engine, container, _peers(engine, container))
+    plan = plan_of(engine, container, confinement, ports.rootfs.lowerdirs(container.layers), _peers(engine, container))
     launch = Launch(
         container.id,
         plan,
@@ -102,15 +97,16 @@ def _peers(engine: Engine, container: Container) -> Peers:
     return Peers(**found)
 
 
-def _started(
-    engine: Engine, container: Container, run: int, launched: Launched, confinement: Confinement
+def started(
+    engine: Engine, container: Container, identity: ProcessIdentity, confinement: Confinement
 ) -> events.ContainerStarted:
+    """The outcome of the container's present run: which process it is, and the security in force (S58)."""
     return events.ContainerStarted(
         container.id,
-        run,
-        launched.identity.pid,
-        launched.identity.start_time,
-        launched.identity.boot_id,
+        container.run,
+        identity.pid,
+        identity.start_time,
+        identity.boot_id,
         engine.ports.places.cgroup(engine.ports.kernel.host(), container.id),
         confinement.capabilities,
         confinement.no_new_privileges,

@@ -6,7 +6,7 @@ kernel's filesystems and in order of depth, so that nothing hides what was asked
 
 from __future__ import annotations
 
-from docket.domain.confinement.masks import MASKED_PATHS, READONLY_PATHS
+from docket.domain.confinement.masks import DEVICE_LINKS, DEVICE_NODES, masked_paths, readonly_paths
 from docket.domain.confinement.security_options import parse_security_options
 from docket.domain.model.container.spec import ContainerSpec, MountSpec
 from docket.domain.plan import operations as op
@@ -15,21 +15,6 @@ from docket.domain.ports import HostFacts
 
 SAFE = ("NOSUID", "NOEXEC", "NODEV")
 
-DEVICES = (
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-)
-LINKS = (
-    ("/dev/fd", "/proc/self/fd"),
-    ("/dev/stdin", "/proc/self/fd/0"),
-    ("/dev/stdout", "/proc/self/fd/1"),
-    ("/dev/stderr", "/proc/self/fd/2"),
-    ("/dev/ptmx", "pts/ptmx"),
-)
 GENERATED = ("hosts", "hostname", "resolv.conf")
 
 
@@ -79,9 +64,6 @@ def mounts(
 
 def _kernel_filesystems(spec: ContainerSpec, host: HostFacts) -> tuple[op.AnyOperation, ...]:
     sys_flags = SAFE if spec.privileged else ("RDONLY", *SAFE)
-    if spec.network == "host":
-        # sysfs belongs to a network namespace; a process of the host's user namespace may mount it all the same.
-        sys_flags = (*sys_flags,)
     cgroup: tuple[op.AnyOperation, ...] = ()
     if host.cgroup_root:
         cgroup = (op.MountInRoot("cgroup2", "/sys/fs/cgroup", sys_flags),)
@@ -94,8 +76,8 @@ def _kernel_filesystems(spec: ContainerSpec, host: HostFacts) -> tuple[op.AnyOpe
     return (
         op.MountInRoot("proc", "/proc", SAFE),
         op.MountInRoot("tmpfs", "/dev", ("NOSUID", "STRICTATIME"), "mode=755,size=65536k"),
-        *(op.MakeNodeInRoot(f"/dev/{name}", "c", major, minor) for name, major, minor in DEVICES),
-        *(op.SymlinkInRoot(path, target) for path, target in LINKS),
+        *(op.MakeNodeInRoot(f"/dev/{node.name}", "c", node.major, node.minor) for node in DEVICE_NODES),
+        *(op.SymlinkInRoot(path, target) for path, target in DEVICE_LINKS),
         op.MountInRoot("devpts", "/dev/pts", ("NOSUID", "NOEXEC"), "newinstance,ptmxmode=0666,mode=0620,gid=5"),
         op.MountInRoot("sysfs", "/sys", sys_flags),
         *cgroup,
@@ -141,11 +123,9 @@ def _devices(spec: ContainerSpec) -> tuple[op.AnyOperation, ...]:
 
 def seal(spec: ContainerSpec, host: HostFacts) -> tuple[op.AnyOperation, ...]:
     """What is closed once the pivot is done: masks, read-only paths, and the root itself when asked."""
-    throttles = tuple(f"/sys/devices/system/cpu/cpu{cpu}/thermal_throttle" for cpu in range(host.possible_cpus))
-    masked = (*MASKED_PATHS, *throttles) if spec.masked_paths is None else spec.masked_paths
-    readonly = READONLY_PATHS if spec.readonly_paths is None else spec.readonly_paths
-    if spec.privileged or parse_security_options(spec.security_options).unmasked:
-        masked = readonly = ()
+    lifted = spec.privileged or parse_security_options(spec.security_options).unmasked
+    masked = masked_paths(host.possible_cpus, asked=spec.masked_paths, lifted=lifted)
+    readonly = readonly_paths(asked=spec.readonly_paths, lifted=lifted)
     root = (op.SetReadOnly("/"),) if spec.readonly_rootfs else ()
     return (
         *(op.SetReadOnly(path) for path in readonly),

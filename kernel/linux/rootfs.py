@@ -189,13 +189,20 @@ def pivot_root(context: Context) -> None:
     context.root = syscalls.openat2(abi.AT_FDCWD, "/", abi.O_PATH | os.O_DIRECTORY, 0)
 
 
-def mask_path(context: Context, path: str) -> None:
+def _open_if_there(context: Context, path: str) -> int | None:
+    """A descriptor of ``path``, which no link may lead to; None when there is no such path to close."""
     try:
-        point = _open(context, path, abi.RESOLVE_IN_ROOT | abi.RESOLVE_NO_SYMLINKS)
+        return _open(context, path, abi.RESOLVE_IN_ROOT | abi.RESOLVE_NO_SYMLINKS)
     except SyscallError as error:
         if error.errno in (ENOENT, ENOTDIR):
-            return
+            return None
         raise
+
+
+def mask_path(context: Context, path: str) -> None:
+    point = _open_if_there(context, path)
+    if point is None:
+        return
     try:
         if stat.S_ISDIR(os.fstat(point).st_mode):
             syscalls.mount("tmpfs", f"/proc/self/fd/{point}", "tmpfs", abi.MS_RDONLY, "size=0k")
@@ -222,12 +229,9 @@ def _bind_null(context: Context, point: int, path: str) -> None:
 
 
 def set_read_only(context: Context, path: str) -> None:
-    try:
-        point = _open(context, path, abi.RESOLVE_IN_ROOT | abi.RESOLVE_NO_SYMLINKS)
-    except SyscallError as error:
-        if error.errno in (ENOENT, ENOTDIR):
-            return
-        raise
+    point = _open_if_there(context, path)
+    if point is None:
+        return
     try:
         if path == "/":
             syscalls.mount_setattr(point, "", abi.AT_EMPTY_PATH, set_=abi.MOUNT_ATTR_RDONLY)
