@@ -65,6 +65,7 @@ async def _main(options: dict[str, Any], launcher: Launcher) -> None:
 
     places = Places(options.get("data_root") or "/var/lib/docket", options.get("exec_root") or "/run/docket")
     make_directories(places)
+    launcher.rehearse(f"{places.exec_root}/rehearsal")
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with open_engine(places, launcher) as engine:
             await recover(engine)

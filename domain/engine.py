@@ -22,7 +22,7 @@ from docket.domain.model.decide import Command, decide
 from docket.domain.model.job.events import JobAccepted, JobCompleted, JobFailed
 from docket.domain.model.state import EngineState, evolve, fold
 from docket.domain.plan.settings import HostFiles, Places
-from docket.domain.ports import Attachment, Clock, EventStore, Ids, Images, Kernel, OutputLogs, Rootfs
+from docket.domain.ports import Attachment, Clock, EventStore, Ids, Images, Kernel, OutputLogs, Rootfs, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +72,7 @@ class Engine:
         self._generation = -1
         self._changed = trio.Event()
         self._subscribers: set[trio.MemorySendChannel[StoredEvent]] = set()
+        ports.store.listen(self._publish)
         self._refold()
 
     def _refold(self) -> None:
@@ -106,24 +107,20 @@ class Engine:
     async def record(self, events: Sequence[Event], job: Job, secrets: dict[str, bytes] | None = None) -> None:
         """Append facts; returns when they are durable."""
         if events:
-            await self._submit(events, job, secrets or {})()
+            await self._submit(events, job, secrets or {}).durable()
 
     def note(self, events: Sequence[Event], job: Job) -> None:
-        """Append facts that nobody is told of: they become durable with the next commit."""
-        self._submit(events, job, {})
+        """Append facts that nobody is told of by an answer: they become durable with the next commit."""
+        self._submit(events, job, {}, deferred=True)
 
-    def _submit(self, events: Sequence[Event], job: Job, secrets: dict[str, bytes]) -> Callable[[], Awaitable[None]]:
+    def _submit(self, events: Sequence[Event], job: Job, secrets: dict[str, bytes], *, deferred: bool = False) -> Ticket:
         metadata = Metadata(self.ports.clock.now_ns(), job.id, job.actor)
-        ticket = self.ports.store.submit(Batch(tuple(events), metadata, secrets))
+        ticket = self.ports.store.submit(Batch(tuple(events), metadata, secrets), deferred=deferred)
         for stored in ticket.events:
             evolve(self.state, stored.event, stored.metadata.time_ns, stored.position)
-
-        async def durable() -> None:
-            self._publish(await ticket.durable())
-
         self._changed.set()
         self._changed = trio.Event()
-        return durable
+        return ticket
 
     def _publish(self, events: Sequence[StoredEvent]) -> None:
         for subscriber in list(self._subscribers):

@@ -6,7 +6,7 @@ and its subclasses (the store: `StoreError`), never an exception of the library 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -46,8 +46,16 @@ class EventStore(Protocol):
     generation: int
     """Rises when a commit fails: whatever was folded from submitted events must be folded anew."""
 
-    def submit(self, batch: Batch) -> Ticket:
-        """Queue a batch. Raises `VersionConflict`."""
+    def submit(self, batch: Batch, *, deferred: bool = False) -> Ticket:
+        """Queue a batch; a ``deferred`` one causes no commit of its own for a moment. Raises `VersionConflict`."""
+        ...
+
+    def listen(self, hear: Callable[[Sequence[StoredEvent]], None]) -> None:
+        """Have each batch told to ``hear`` once it is durable, in the log's order."""
+        ...
+
+    async def settle(self) -> None:
+        """Wait until everything that was submitted so far is durable or refused."""
         ...
 
     async def append(self, batch: Batch) -> list[StoredEvent]: ...

@@ -6,8 +6,10 @@ once, unless ``full`` is set: then it refuses appends as a full disk does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+
+import trio
 
 from docket.domain.errors import CorruptEvent, StoreFailed
 from docket.domain.log import Batch, Event, StoredEvent
@@ -32,9 +34,12 @@ class MemoryEventStore:
         self._snapshots: dict[int, bytes] = {}
         self._recordings: dict[str, bytes] = {}
         self._closed = False
+        self._hear: Callable[[Sequence[StoredEvent]], None] | None = None
 
-    def submit(self, batch: Batch) -> Ticket:
-        """Place the batch and keep it. Raises VersionConflict, ValueError, and StoreFailed when the log is closed."""
+    def submit(self, batch: Batch, *, deferred: bool = False) -> Ticket:
+        """Place the batch and keep it; ``deferred`` makes no difference here.
+
+        Raises VersionConflict, ValueError, and StoreFailed when the log is closed."""
         self._check_open()
         for reference in batch.secrets:
             if reference in self._secrets:
@@ -52,11 +57,21 @@ class MemoryEventStore:
         if rows:
             self._sequencer.made_durable(rows[-1][0], rows[-1][-1])
         ticket.settle()
+        if self._hear is not None:
+            self._hear(events)
         return ticket
 
     async def append(self, batch: Batch) -> list[StoredEvent]:
         """Submit the batch and wait until it is durable. Raises as `submit` and `Ticket.durable` do."""
         return await self.submit(batch).durable()
+
+    def listen(self, hear: Callable[[Sequence[StoredEvent]], None]) -> None:
+        """Have each batch told to ``hear``, in the log's order."""
+        self._hear = hear
+
+    async def settle(self) -> None:
+        """Nothing is ever on its way."""
+        await trio.lowlevel.checkpoint()
 
     def save_snapshot(self, position: int, data: bytes) -> None:
         """Keep the fold of the events up to ``position``, when there is such an event."""

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,6 +32,7 @@ from docket.event_store.writer import Append, Call, Extra, Writer
 
 _MAX_WAITING = 100_000  # batches; far more than there can be jobs, so reaching it means the disk stands still
 _KEPT_SNAPSHOTS = 16
+_DEFERRED_SECONDS = 0.02
 
 # The writer's connection has the function; the hash is known here only, when the events are in the table.
 _SAVE_SNAPSHOT = """
@@ -72,6 +73,10 @@ class SqliteEventStore:
         self._clock = clock
         self._closed = False
         self._waiting = 0
+        self._flushing = False
+        self._hear: Callable[[Sequence[StoredEvent]], None] | None = None
+        self._newest = Ticket([])
+        self._newest.settle()
         self._fresh_secrets: dict[str, bytes] = {}
         self._token: trio.lowlevel.TrioToken | None = None
         self._lock = FileLock(path)
@@ -100,8 +105,10 @@ class SqliteEventStore:
 
     # Writing.
 
-    def submit(self, batch: Batch) -> Ticket:
+    def submit(self, batch: Batch, *, deferred: bool = False) -> Ticket:
         """Place the batch behind all that was submitted before and send it to the disk; never waits.
+
+        A ``deferred`` batch goes with the next one that is not, at the latest after 20 ms.
 
         Raises VersionConflict when a stream is not at the expected version, ValueError for what cannot be stored, StoreFailed
         when the log is closed or the disk stands still; the log is as before then.
@@ -114,11 +121,42 @@ class SqliteEventStore:
                 raise ValueError(f"secret reference {reference} is in use")
         self._enter_loop()
         rows, events = self._sequencer.place(batch)
-        ticket = Ticket(events)
+        self._newest = ticket = Ticket(events)
         self._fresh_secrets.update(batch.secrets)
         self._waiting += 1
-        self._writer.put(Append(rows, batch.secrets, ticket, self.generation))
+        append = Append(rows, batch.secrets, ticket, self.generation)
+        if deferred:
+            self._defer(append)
+        else:
+            self._writer.put(append)
         return ticket
+
+    def _defer(self, work: Append | Extra) -> None:
+        if not trio.lowlevel.in_trio_run():
+            self._writer.put(work)
+            return
+        self._writer.defer(work)
+        if not self._flushing:
+            self._flushing = True
+            trio.lowlevel.spawn_system_task(self._flush_later)
+
+    async def _flush_later(self) -> None:
+        try:
+            await trio.sleep(_DEFERRED_SECONDS)
+        finally:
+            self._flushing = False
+            if not self._closed:
+                self._writer.flush()
+
+    def listen(self, hear: Callable[[Sequence[StoredEvent]], None]) -> None:
+        """Have each batch told to ``hear`` once it is durable, in the log's order, in trio's thread."""
+        self._hear = hear
+
+    async def settle(self) -> None:
+        """Wait until everything that was submitted so far is durable or refused."""
+        self._writer.flush()
+        with suppress(StoreFailed):
+            await self._newest.durable()
 
     def _enter_loop(self) -> None:
         """Note which trio loop is to hear of what becomes durable."""
@@ -142,7 +180,7 @@ class SqliteEventStore:
         self._check_open()
         arguments = (job, self._clock(), data)
         insert = "INSERT INTO recordings (job, created_ns, data) VALUES (?, ?, ?)"
-        self._writer.put(Extra(f"recording of job {job}", (insert, arguments)))
+        self._defer(Extra(f"recording of job {job}", (insert, arguments)))
 
     def forget(self, reference: str) -> bool:
         """Erase a secret from the table, the free pages and the WAL; tell whether there was one. Waits for the disk.
@@ -191,6 +229,8 @@ class SqliteEventStore:
             if error is None:
                 self._made_durable(append)
                 append.ticket.settle()
+                if self._hear is not None:
+                    self._hear(append.ticket.events)
             else:
                 append.ticket.settle(StoreFailed(str(error)).with_traceback(error.__traceback__))
 

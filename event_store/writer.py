@@ -2,6 +2,7 @@
 
 Rules:
 - Work becomes durable in the order in which it was put. Whatever was put while the disk was busy shares the next commit.
+- Deferred work causes no commit of its own: it keeps its place in the order and rides along with the next.
 - A failed commit keeps nothing. What was put before its failure was reported (an older ``generation``) fails as well: it was
   decided on, and its positions and hashes follow, events that do not exist.
 - Snapshots and recordings ride along; when a commit fails, it is tried again without them, for the events matter more.
@@ -91,6 +92,7 @@ class Writer:
         self._end = (position, digest) if position else None
         self._settled = settled
         self._queue: SimpleQueue[Append | Extra | Call | None] = SimpleQueue()
+        self._deferred: list[Append | Extra] = []
         self._held: Call | None = None
         self._closing = False
         self._generation = 0
@@ -103,15 +105,27 @@ class Writer:
         self._thread.start()
 
     def put(self, work: Append | Extra | Call) -> None:
-        """Hand over work; returns at once."""
+        """Hand over work, behind all that was deferred; returns at once."""
+        self.flush()
         self._queue.put(work)
+
+    def defer(self, work: Append | Extra) -> None:
+        """Keep work for the next commit, whoever causes it; nobody waits for it. `flush` hands it over by itself."""
+        self._deferred.append(work)
+
+    def flush(self) -> None:
+        """Hand over what was deferred. Like `put` and `defer`, called in one thread only."""
+        for work in self._deferred:
+            self._queue.put(work)
+        self._deferred.clear()
 
     def busy(self) -> bool:
         """Tell whether there is work that is not done yet."""
         return self._working or not self._queue.empty()
 
     def close(self) -> None:
-        """Finish what was put and end the thread."""
+        """Finish what was put and deferred, and end the thread."""
+        self.flush()
         self._queue.put(None)
         self._thread.join()
 

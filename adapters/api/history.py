@@ -24,6 +24,7 @@ def routes(engine: Engine, explain: Explain) -> list[Route]:
 
     async def explained(request: Request) -> Response:
         container = engine.container(request.parameters["id"])
+        await engine.ports.store.settle()
         results: tuple[OperationResult, ...] = ()
         types = ("ContainerStarting",)
         starts = list(engine.ports.store.read(stream=f"container-{container.id}", types=types))
@@ -37,6 +38,7 @@ def routes(engine: Engine, explain: Explain) -> list[Route]:
         return Response.text(explain(plan_of(engine, container, confinement, lowerdirs), results))
 
     async def verify(request: Request) -> Response:
+        await engine.ports.store.settle()
         head = engine.ports.store.head()
         try:
             report = await trio.to_thread.run_sync(engine.ports.store.verify)

@@ -120,6 +120,7 @@ def _log(engine: Engine, request: Request) -> Stream:
     types = (wanted,) if wanted else None
 
     async def write(out: StreamSender) -> None:
+        await engine.ports.store.settle()
         with engine.subscribe() as live:
             last = after
             past = engine.ports.store.read(after, stream=stream, types=types, job=job)

@@ -57,7 +57,10 @@ async def start(engine: Engine, job: Job) -> None:
         raise launching.rejection_of(text) from error
     identity = launched.identity
     started = events.ExecStarted(instance.id, container.id, identity.pid, identity.start_time, identity.boot_id)
-    await engine.record([started], job)
+    if job.attachments:
+        engine.note([started], job)  # the client is answered by the end of its stream, and that waits for `ExecExited`
+    else:
+        await engine.record([started], job)
     engine.nursery.start_soon(watch, engine, instance.id, container.id)
 
 

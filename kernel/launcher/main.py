@@ -3,6 +3,8 @@
     daemon ──seqpacket──► launcher          one message a launch, with two descriptors:
                              └─ fork ─► shim      the shim's control socket, and a memfd with the request
 
+A message without descriptors names the directory of a rehearsal (`docket.kernel.launcher.rehearsal`).
+
 The daemon starts it before it has any thread, from a sealed copy of the interpreter (S1), and it ends when the daemon's end of
 the socket closes. Shims are not its business once forked: the kernel reaps them, and they outlive it.
 """
@@ -16,6 +18,7 @@ import gc
 import os
 import sys
 
+from docket.kernel.launcher.rehearsal import rehearse
 from docket.kernel.linux import abi, syscalls
 from docket.kernel.shim import main as shim
 
@@ -27,20 +30,30 @@ def main(descriptor: int) -> None:
     """Serve launches from the socket with this descriptor until the daemon is gone."""
     channel = _socket.socket(fileno=descriptor)
     syscalls.prctl(abi.PR_SET_DUMPABLE, 0)
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
-    gc.collect()
-    gc.disable()
-    gc.freeze()
+    _come_to_rest()
     while True:
-        message, ancillary, _, _ = channel.recvmsg(16, 256)
+        message, ancillary, _, _ = channel.recvmsg(4096, 256)
         if not message:
             return
+        if not ancillary:
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+            rehearse(message.decode("utf-8", "surrogateescape"))
+            _come_to_rest()
+            continue
         control, request = _descriptors(ancillary)
         if os.fork() == 0:
             _become_shim(channel, control, request)
         os.close(control)
         os.close(request)
+
+
+def _come_to_rest() -> None:
+    """From here on the kernel reaps the shims, and the collector leaves alone what they share."""
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
+    gc.collect()
+    gc.disable()
+    gc.freeze()
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int]:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import byref, c_char_p, c_int, c_long, c_uint32, c_uint64, c_ulong, sizeof
+from collections.abc import Callable
+from ctypes import byref, c_char_p, c_int, c_long, c_uint32, c_uint64, c_ulong, c_void_p, sizeof
 
 from docket.kernel.linux import abi
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_syscall = _libc.syscall
-_syscall.restype = c_long
 _python = ctypes.PyDLL(None, use_errno=True)
-_python.syscall.restype = c_long
 _get_errno = ctypes.get_errno
 _EINTR = 4
 
@@ -82,12 +80,59 @@ def _checked(name: str, path: str, result: int) -> int:
     return result
 
 
-def _call(name: str, path: str, *arguments: object) -> int:
+def _function(name: str, *argument_types: type) -> Callable[..., int]:
+    """A function of libc. Types that are bound once cost less than arguments that are wrapped at each call."""
+    function = _libc[name]
+    function.argtypes = argument_types
+    return function
+
+
+def _raw(name: str, *argument_types: type) -> Callable[..., int]:
+    """A system call that libc need not know: ``call(path, *arguments)``, which is repeated when a signal interrupts it."""
+    function = _function("syscall", c_long, *argument_types)
+    function.restype = c_long  # type: ignore[attr-defined]
     number = abi.SYS[name]
-    while True:
-        result: int = _syscall(c_long(number), *arguments)
-        if result >= 0 or _get_errno() != _EINTR:
-            return _checked(name, path, result)
+
+    def call(path: str, *arguments: object) -> int:
+        while True:
+            result = function(number, *arguments)
+            if result >= 0 or _get_errno() != _EINTR:
+                return _checked(name, path, result)
+
+    return call
+
+
+_mount = _function("mount", c_char_p, c_char_p, c_char_p, c_ulong, c_char_p)
+_umount2 = _function("umount2", c_char_p, c_int)
+_unshare = _function("unshare", c_int)
+_setns = _function("setns", c_int, c_int)
+_prctl = _function("prctl", c_int, c_ulong, c_ulong, c_ulong, c_ulong)
+_setgroups = _function("setgroups", c_ulong, c_void_p)
+_setresgid = _function("setresgid", c_uint32, c_uint32, c_uint32)
+_setresuid = _function("setresuid", c_uint32, c_uint32, c_uint32)
+_sethostname = _function("sethostname", c_char_p, c_ulong)
+_setdomainname = _function("setdomainname", c_char_p, c_ulong)
+_setrlimit = _function("setrlimit", c_int, c_void_p)
+_ioctl = _function("ioctl", c_int, c_ulong, c_ulong)
+_fstatfs = _function("fstatfs", c_int, c_void_p)
+_syncfs = _function("syncfs", c_int)
+
+_pivot_root = _raw("pivot_root", c_char_p, c_char_p)
+_openat2 = _raw("openat2", c_int, c_char_p, c_void_p, c_ulong)
+_open_tree = _raw("open_tree", c_int, c_char_p, c_uint32)
+_move_mount = _raw("move_mount", c_int, c_char_p, c_int, c_char_p, c_uint32)
+_mount_setattr = _raw("mount_setattr", c_int, c_char_p, c_uint32, c_void_p, c_ulong)
+_fsopen = _raw("fsopen", c_char_p, c_uint32)
+_fsconfig = _raw("fsconfig", c_int, c_uint32, c_char_p, c_char_p, c_int)
+_fsmount = _raw("fsmount", c_int, c_uint32, c_uint32)
+_close_range = _raw("close_range", c_uint32, c_uint32, c_uint32)
+_capset = _raw("capset", c_void_p, c_void_p)
+_seccomp = _raw("seccomp", c_uint32, c_uint32, c_void_p)
+
+# PyDLL keeps the interpreter's lock: the child of a fork must hold it.
+_clone3 = _python["syscall"]
+_clone3.restype = c_long
+_clone3.argtypes = (c_long, c_void_p, c_ulong)
 
 
 def _path(path: str) -> bytes:
@@ -96,84 +141,66 @@ def _path(path: str) -> bytes:
 
 def mount(source: str, target: str, fstype: str, flags: int, data: str = "") -> None:
     """mount(2)."""
-    _checked(
-        "mount",
-        target,
-        _libc.mount(
-            c_char_p(_path(source)),
-            c_char_p(_path(target)),
-            c_char_p(_path(fstype) if fstype else None),
-            c_ulong(flags),
-            c_char_p(_path(data) if data else None),
-        ),
-    )
+    filesystem = _path(fstype) if fstype else None
+    _checked("mount", target, _mount(_path(source), _path(target), filesystem, flags, _path(data) if data else None))
 
 
 def umount2(target: str, flags: int) -> None:
     """umount2(2)."""
-    _checked("umount2", target, _libc.umount2(c_char_p(_path(target)), c_int(flags)))
+    _checked("umount2", target, _umount2(_path(target), flags))
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2)."""
-    _call("pivot_root", new_root, c_char_p(_path(new_root)), c_char_p(_path(put_old)))
+    _pivot_root(new_root, _path(new_root), _path(put_old))
 
 
 def openat2(directory: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
     """openat2(2): a descriptor of ``path`` beneath ``directory``, resolved as ``resolve`` says."""
     how = OpenHow(flags | os.O_CLOEXEC, mode, resolve)
-    return _call("openat2", path, c_int(directory), c_char_p(_path(path)), byref(how), c_ulong(sizeof(how)))
+    return _openat2(path, directory, _path(path), byref(how), sizeof(how))
 
 
 def open_tree(directory: int, path: str, flags: int) -> int:
     """open_tree(2)."""
-    return _call("open_tree", path, c_int(directory), c_char_p(_path(path)), c_uint32(flags | abi.OPEN_TREE_CLOEXEC))
+    return _open_tree(path, directory, _path(path), flags | abi.OPEN_TREE_CLOEXEC)
 
 
 def move_mount(tree: int, target: int, path: str) -> None:
     """move_mount(2) of a detached tree onto the object that the descriptor ``target`` stands for."""
     flags = abi.MOVE_MOUNT_F_EMPTY_PATH | abi.MOVE_MOUNT_T_EMPTY_PATH
-    _call("move_mount", path, c_int(tree), c_char_p(b""), c_int(target), c_char_p(b""), c_uint32(flags))
+    _move_mount(path, tree, b"", target, b"", flags)
 
 
 def mount_setattr(fd: int, path: str, flags: int, *, set_: int = 0, clear: int = 0, propagation: int = 0) -> None:
     """mount_setattr(2)."""
     attributes = MountAttr(set_, clear, propagation, 0)
-    _call(
-        "mount_setattr",
-        path,
-        c_int(fd),
-        c_char_p(_path(path)),
-        c_uint32(flags),
-        byref(attributes),
-        c_ulong(sizeof(attributes)),
-    )
+    _mount_setattr(path, fd, _path(path), flags, byref(attributes), sizeof(attributes))
 
 
 def fsopen(fstype: str) -> int:
     """fsopen(2)."""
-    return _call("fsopen", fstype, c_char_p(_path(fstype)), c_uint32(abi.FSOPEN_CLOEXEC))
+    return _fsopen(fstype, _path(fstype), abi.FSOPEN_CLOEXEC)
 
 
 def fsconfig(fd: int, command: int, key: str = "", value: str = "") -> None:
     """fsconfig(2) for the commands that take a string or nothing."""
-    arguments = (c_char_p(_path(key) if key else None), c_char_p(_path(value) if key else None), c_int(0))
-    _call("fsconfig", value or key, c_int(fd), c_uint32(command), *arguments)
+    _fsconfig(value or key, fd, command, _path(key) if key else None, _path(value) if key else None, 0)
 
 
 def fsmount(fd: int, attributes: int = 0) -> int:
     """fsmount(2): a descriptor of the detached mount."""
-    return _call("fsmount", "", c_int(fd), c_uint32(abi.FSMOUNT_CLOEXEC), c_uint32(attributes))
+    return _fsmount("", fd, abi.FSMOUNT_CLOEXEC, attributes)
 
 
 def unshare(flags: int) -> None:
     """unshare(2)."""
-    _checked("unshare", "", _libc.unshare(c_int(flags)))
+    _checked("unshare", "", _unshare(flags))
 
 
 def setns(fd: int, flags: int) -> None:
     """setns(2); a pidfd takes several namespace flags at once."""
-    _checked("setns", "", _libc.setns(c_int(fd), c_int(flags)))
+    _checked("setns", "", _setns(fd, flags))
 
 
 def clone3(flags: int, cgroup: int | None = None) -> tuple[int, int]:
@@ -187,7 +214,7 @@ def clone3(flags: int, cgroup: int | None = None) -> tuple[int, int]:
         arguments.flags |= abi.CLONE_INTO_CGROUP
         arguments.cgroup = cgroup
     _python.PyOS_BeforeFork()
-    pid: int = _python.syscall(c_long(abi.SYS["clone3"]), byref(arguments), c_ulong(sizeof(arguments)))
+    pid: int = _clone3(abi.SYS["clone3"], byref(arguments), sizeof(arguments))
     if pid == 0:
         _python.PyOS_AfterFork_Child()
         return 0, -1
@@ -201,12 +228,12 @@ def clone3(flags: int, cgroup: int | None = None) -> tuple[int, int]:
 def close_range(first: int, last: int) -> None:
     """close_range(2)."""
     if first <= last:
-        _call("close_range", "", c_uint32(first), c_uint32(last), c_uint32(0))
+        _close_range("", first, last, 0)
 
 
 def prctl(option: int, argument: int = 0, second: int = 0) -> int:
     """prctl(2)."""
-    return _checked("prctl", "", _libc.prctl(c_int(option), c_ulong(argument), c_ulong(second), c_ulong(0), c_ulong(0)))
+    return _checked("prctl", "", _prctl(option, argument, second, 0, 0))
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
@@ -217,62 +244,62 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
         CapData(effective & low, permitted & low, inheritable & low),
         CapData(effective >> high, permitted >> high, inheritable >> high),
     )
-    _call("capset", "", byref(header), byref(data))
+    _capset("", byref(header), byref(data))
 
 
 def seccomp_filter(program: bytes) -> None:
     """seccomp(SECCOMP_SET_MODE_FILTER) with an array of struct sock_filter."""
     buffer = ctypes.create_string_buffer(program, len(program))
     fprog = SockFprog(len(program) // 8, ctypes.addressof(buffer))
-    _call("seccomp", "", c_uint32(abi.SECCOMP_SET_MODE_FILTER), c_uint32(0), byref(fprog))
+    _seccomp("", abi.SECCOMP_SET_MODE_FILTER, 0, byref(fprog))
 
 
 def setgroups(groups: list[int]) -> None:
     """setgroups(2)."""
     array = (c_uint32 * len(groups))(*groups)
-    _checked("setgroups", "", _libc.setgroups(c_ulong(len(groups)), array))
+    _checked("setgroups", "", _setgroups(len(groups), array))
 
 
 def setresgid(gid: int) -> None:
     """setresgid(2) of all three ids."""
-    _checked("setresgid", "", _libc.setresgid(c_uint32(gid), c_uint32(gid), c_uint32(gid)))
+    _checked("setresgid", "", _setresgid(gid, gid, gid))
 
 
 def setresuid(uid: int) -> None:
     """setresuid(2) of all three ids."""
-    _checked("setresuid", "", _libc.setresuid(c_uint32(uid), c_uint32(uid), c_uint32(uid)))
+    _checked("setresuid", "", _setresuid(uid, uid, uid))
 
 
 def sethostname(name: str) -> None:
     """sethostname(2)."""
     encoded = _path(name)
-    _checked("sethostname", name, _libc.sethostname(c_char_p(encoded), c_ulong(len(encoded))))
+    _checked("sethostname", name, _sethostname(encoded, len(encoded)))
 
 
 def setdomainname(name: str) -> None:
     """setdomainname(2)."""
     encoded = _path(name)
-    _checked("setdomainname", name, _libc.setdomainname(c_char_p(encoded), c_ulong(len(encoded))))
+    _checked("setdomainname", name, _setdomainname(encoded, len(encoded)))
 
 
 def setrlimit(resource: int, soft: int, hard: int) -> None:
     """setrlimit(2); -1 is unlimited."""
     limits = (c_uint64 * 2)(soft & 0xFFFFFFFFFFFFFFFF, hard & 0xFFFFFFFFFFFFFFFF)
-    _checked("setrlimit", "", _libc.setrlimit(c_int(resource), byref(limits)))
+    _checked("setrlimit", "", _setrlimit(resource, byref(limits)))
 
 
 def ioctl(fd: int, request: int, argument: int) -> int:
     """ioctl(2) with an integer or the address of a buffer."""
-    return _checked("ioctl", "", _libc.ioctl(c_int(fd), c_ulong(request), c_ulong(argument)))
+    return _checked("ioctl", "", _ioctl(fd, request, argument))
 
 
 def fstatfs_type(fd: int) -> int:
     """The filesystem's magic number, by fstatfs(2)."""
     buffer = Statfs()
-    _checked("fstatfs", "", _libc.fstatfs(c_int(fd), byref(buffer)))
+    _checked("fstatfs", "", _fstatfs(fd, byref(buffer)))
     return int(buffer.type)
 
 
 def syncfs(fd: int) -> None:
     """syncfs(2)."""
-    _checked("syncfs", "", _libc.syncfs(c_int(fd)))
+    _checked("syncfs", "", _syncfs(fd))

@@ -19,6 +19,7 @@ from __future__ import annotations
 import _signal
 import _socket
 import os
+from binascii import a2b_base64
 from collections.abc import Callable
 from errno import EPIPE
 from time import perf_counter_ns
@@ -53,7 +54,7 @@ class Birth:
         self.master = -1
         for operation in self.inside:
             if operation[0] == "LoadSeccomp":
-                _decode_program(operation[1])
+                process.prepare_seccomp(operation[1], a2b_base64(operation[1]))
 
     def perform(self, wire: Callable[[], None]) -> None:
         """Make the process; ``wire`` is called in it and gives it its standard streams. Raises `Failed`."""
@@ -117,6 +118,7 @@ class Birth:
             os.kill(self.pid, 9)
             os.waitpid(self.pid, 0)
             os.close(self.pidfd)
+            self.pidfd = -1
             raise
         finally:
             os.close(status)
@@ -209,9 +211,3 @@ def _receive_descriptor(channel: _socket.socket) -> int:
     for _, _, data in ancillary:
         return int.from_bytes(data[:4], "little")
     return -1
-
-
-def _decode_program(program: str) -> None:
-    from binascii import a2b_base64
-
-    process.prepare_seccomp(program, a2b_base64(program))

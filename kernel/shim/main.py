@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import _socket
 import array
+import fcntl
 import os
 import select
 from time import time_ns
@@ -82,6 +83,7 @@ class Shim:
         except Failed:
             self._remove_socket()
             self._tell({"failed": self._birth.lines})
+            self._close()
             return
         if self._request["log"]:
             settings = self._request["log"]
@@ -362,6 +364,16 @@ class Shim:
         if self._log is not None:
             self._log.close()
         self._remove_socket()
+        self._close()
+
+    def _close(self) -> None:
+        """Give back every descriptor: a shim's process ends with it, but not a rehearsal's."""
+        self._close_control()
+        self._listener.close()
+        self._epoll.close()
+        for descriptor in {self._birth.pidfd, self._stdin, *self._outputs}:
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _remove_socket(self) -> None:
         try:
@@ -385,8 +397,6 @@ def _listen(directory: str) -> _socket.socket:
 
 
 def _wide_pipe() -> tuple[int, int]:
-    import fcntl
-
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         fcntl.fcntl(reader, _F_SETPIPE_SZ, _PIPE)
