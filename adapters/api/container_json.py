@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
+
+import msgspec
 
 from docket.adapters.api.times import rfc3339
 from docket.domain.confinement.masks import MASKED_PATHS, READONLY_PATHS
@@ -26,8 +29,30 @@ def shown_status(container: Container) -> str:
     return _SHOWN.get(container.status, container.status.value)
 
 
-def row(engine: Engine, container: Container, now_ns: int) -> dict[str, Any]:
-    """One entry of ``GET /containers/json``."""
+class Rows:
+    """The entries of ``GET /containers/json`` as ready JSON: all but the passing time is encoded once for each change."""
+
+    def __init__(self) -> None:
+        self._ready: dict[str, tuple[int, bytes]] = {}
+
+    def encode(self, containers: Sequence[Container], now_ns: int) -> bytes:
+        """The body of a list of containers as the engine has them now."""
+        return b"[" + b",".join([self._row(container, now_ns) for container in containers]) + b"]"
+
+    def _row(self, container: Container, now_ns: int) -> bytes:
+        ready = self._ready.get(container.id)
+        if ready is None or ready[0] != container.changed:
+            ready = self._ready[container.id] = container.changed, msgspec.json.encode(_row(container))
+        return b'{"Status":"' + status_text(container, now_ns).encode() + b'",' + ready[1][1:]
+
+    def forget_all_but(self, containers: Collection[str]) -> None:
+        """Let go of what is ready of containers that no longer exist."""
+        if len(self._ready) > len(containers):
+            self._ready = {key: ready for key, ready in self._ready.items() if key in containers}
+
+
+def _row(container: Container) -> dict[str, Any]:
+    """What of an entry does not change with time."""
     spec = container.spec
     return {
         "Id": container.id,
@@ -39,7 +64,6 @@ def row(engine: Engine, container: Container, now_ns: int) -> dict[str, Any]:
         "Ports": [],
         "Labels": spec.labels,
         "State": shown_status(container),
-        "Status": status_text(container, now_ns),
         "HostConfig": {"NetworkMode": spec.asked_network},
         "NetworkSettings": {"Networks": _networks(spec)},
         "Mounts": _mounts(spec),

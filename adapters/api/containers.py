@@ -55,6 +55,7 @@ class Containers:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._rows = container_json.Rows()
 
     async def _run(self, request: Request, name: str, *arguments: str, ask: Any = None) -> Any:
         engine = self._engine
@@ -72,8 +73,11 @@ class Containers:
             if (everything or container.alive) and _matches(container, filters)
         ]
         found.sort(key=lambda container: container.created_ns, reverse=True)
-        now = state.time_ns if query.get("at") else engine.ports.clock.now_ns()
-        return Response.json([container_json.row(engine, each, now) for each in (found[:limit] if limit > 0 else found)])
+        found = found[:limit] if limit > 0 else found
+        if query.get("at"):
+            return Response.json(msgspec.Raw(container_json.Rows().encode(found, state.time_ns)))
+        self._rows.forget_all_but(state.containers)
+        return Response.json(msgspec.Raw(self._rows.encode(found, engine.ports.clock.now_ns())))
 
     async def create(self, request: Request) -> Response:
         body = await request.json()
