@@ -19,6 +19,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """
 
     schema: ClassVar[int] = 1
+    opens_stream: ClassVar[bool] = False
+    """It is the first of a stream whose id was made for it: there is no earlier version to look up."""
 
     @property
     def stream(self) -> str:

@@ -78,12 +78,14 @@ class Sequencer:
         self._old: dict[str, int] = {}
         self._old_until = 0
 
-    def version(self, stream: str) -> int:
-        """Give the version of the stream's last event, placed or durable; 0 when it has none."""
+    def version(self, stream: str, new: bool = False) -> int:
+        """Give the version of the stream's last event, placed or durable; 0 when it has none. A ``new`` one is not looked up."""
         version = self._young.get(stream)
         if version is None:
             version = self._old.get(stream)
-        return self._lookup(stream) if version is None else version
+        if version is None:
+            return 0 if new else self._lookup(stream)
+        return version
 
     def place(self, batch: Batch) -> tuple[list[Row], list[StoredEvent]]:
         """Give the batch the next places. Raises VersionConflict, and leaves the head as it was, when a stream has moved on.
@@ -103,7 +105,7 @@ class Sequencer:
             type_name, schema, data = self._encode(event)
             stream = event.stream
             position += 1
-            version = (versions[stream] if stream in versions else self.version(stream)) + 1
+            version = (versions[stream] if stream in versions else self.version(stream, event.opens_stream)) + 1
             versions[stream] = version
             digest = link(digest, position, stream, version, type_name, schema, data, time_ns, job, causation, actor)
             rows.append((position, stream, version, type_name, schema, data, time_ns, job, causation, actor, digest))

@@ -33,6 +33,7 @@ from docket.event_store.writer import Append, Call, Extra, Writer
 _MAX_WAITING = 100_000  # batches; far more than there can be jobs, so reaching it means the disk stands still
 _KEPT_SNAPSHOTS = 16
 _DEFERRED_SECONDS = 0.02
+_RECENT_SECRETS = 512
 
 # The writer's connection has the function; the hash is known here only, when the events are in the table.
 _SAVE_SNAPSHOT = """
@@ -77,7 +78,7 @@ class SqliteEventStore:
         self._hear: Callable[[Sequence[StoredEvent]], None] | None = None
         self._newest = Ticket([])
         self._newest.settle()
-        self._fresh_secrets: dict[str, bytes] = {}
+        self._recent_secrets: dict[str, bytes] = {}
         self._token: trio.lowlevel.TrioToken | None = None
         self._lock = FileLock(path)
         try:
@@ -117,12 +118,12 @@ class SqliteEventStore:
         if self._waiting >= _MAX_WAITING:
             raise StoreFailed(f"event log {self.path}: {self._waiting} appends wait for the disk, no more are accepted")
         for reference in batch.secrets:
-            if self.secret(reference) is not None:
+            if reference in self._recent_secrets:  # the table refuses an older one, with the whole commit
                 raise ValueError(f"secret reference {reference} is in use")
         self._enter_loop()
         rows, events = self._sequencer.place(batch)
         self._newest = ticket = Ticket(events)
-        self._fresh_secrets.update(batch.secrets)
+        self._recent_secrets.update(batch.secrets)
         self._waiting += 1
         append = Append(rows, batch.secrets, ticket, self.generation)
         if deferred:
@@ -191,9 +192,10 @@ class SqliteEventStore:
         self._check_open()
         call = Call(lambda connection: erase(connection, reference))
         self._writer.put(call)
-        existed = call.result()
-        self._fresh_secrets.pop(reference, None)
-        return existed
+        try:
+            return call.result()
+        finally:
+            self._recent_secrets.pop(reference, None)  # the table has it, if it is there still
 
     def close(self) -> None:
         """Write what was submitted, then give file and lock back. Calling it twice is fine."""
@@ -224,7 +226,7 @@ class SqliteEventStore:
             # All that is on its way was placed behind what was refused, and will be refused as well.
             self.generation = generation
             self._sequencer.fall_back()
-            self._fresh_secrets.clear()
+            self._recent_secrets.clear()
         for append in appends:
             if error is None:
                 self._made_durable(append)
@@ -238,8 +240,14 @@ class SqliteEventStore:
         if append.rows:
             last = append.rows[-1]
             self._sequencer.made_durable(last[0], last[-1])
-        for reference in append.secrets:
-            self._fresh_secrets.pop(reference, None)
+        if not self._waiting:
+            self._forget_older_secrets()
+
+    def _forget_older_secrets(self) -> None:
+        """Nothing is on its way: what was used lately stays at hand, the rest is read when it is needed."""
+        recent = self._recent_secrets
+        for reference in list(recent)[: max(len(recent) - _RECENT_SECRETS, 0)]:
+            del recent[reference]
 
     # Reading.
 
@@ -272,7 +280,7 @@ class SqliteEventStore:
 
     def secret(self, reference: str) -> bytes | None:
         """Give the bytes behind a reference, submitted or durable; None when they were forgotten or never were."""
-        fresh = self._fresh_secrets.get(reference)
+        fresh = self._recent_secrets.get(reference)
         if fresh is not None:
             return fresh
         row = self._fetch("SELECT value FROM secrets WHERE reference = ?", reference)

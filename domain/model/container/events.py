@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from docket.domain.log import Event
 from docket.domain.model.container.spec import ContainerSpec
 
@@ -17,6 +19,8 @@ class ContainerEvent(Event, frozen=True, gc=False):
 
 
 class ContainerCreated(ContainerEvent, frozen=True, gc=False):
+    opens_stream: ClassVar[bool] = True
+
     name: str
     image_id: str
     layers: tuple[str, ...]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from docket.domain.log import Event
@@ -37,6 +39,8 @@ class ExecEvent(Event, frozen=True, gc=False):
 
 
 class ExecCreated(ExecEvent, frozen=True, gc=False):
+    opens_stream: ClassVar[bool] = True
+
     spec: ExecSpec
 
 

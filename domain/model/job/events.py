@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from docket.domain.log import Event
 
 
@@ -17,6 +19,8 @@ class JobEvent(Event, frozen=True, gc=False):
 
 class JobAccepted(JobEvent, frozen=True, gc=False, omit_defaults=True):
     """Somebody (the event's actor) asked for ``name``. Secrets never stand in the arguments."""
+
+    opens_stream: ClassVar[bool] = True
 
     name: str
     arguments: tuple[str, ...] = ()
