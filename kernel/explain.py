@@ -126,6 +126,8 @@ def command(operation: op.Operation) -> str:
         case op.Umask():
             return f"umask {operation.mask:04o}"
         case op.Execve():
+            if operation.init:
+                return f"exec docker-init -- {_words(*operation.args)}"
             return f"exec {_words(*operation.args)}" if operation.args else 'exec "$@"  # the command is not part of the plan'
         case _:
             return _root_command(operation)

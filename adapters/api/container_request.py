@@ -63,6 +63,7 @@ def create_request(body: dict[str, Any], name: str) -> Create:
         sysctls=_mapping(host, "Sysctls"),
         resources=_resources(host),
         oom_score_adj=host.get("OomScoreAdj") or 0,
+        init=bool(host.get("Init")),
         auto_remove=bool(host.get("AutoRemove")),
     )
     return Create(spec, name, _arguments(body.get("Entrypoint")), _arguments(body.get("Cmd")), _list(body, "Env"))
@@ -72,8 +73,6 @@ def _refuse_unsupported(host: dict[str, Any]) -> None:
     policy = (host.get("RestartPolicy") or {}).get("Name", "")
     if policy not in _RESTART_POLICIES:
         raise Rejected(Unsupported(f"restart policy {policy!r} is not supported yet: only no"))
-    if host.get("Init"):
-        raise Rejected(Unsupported("--init is not supported yet"))
     if host.get("PortBindings"):
         raise Rejected(Unsupported("publishing ports needs a bridge network, which this engine does not have yet"))
 

@@ -7,7 +7,8 @@ import msgspec
 from docket.domain.confinement.sysctls import check_sysctls
 from docket.domain.confinement.ulimits import check_ulimits
 from docket.domain.engine import Engine, Job
-from docket.domain.errors import InvalidArgument, Rejected, Rejection
+from docket.domain.errors import InvalidArgument, Rejected, Rejection, Unsupported
+from docket.domain.init_program.program import init_program
 from docket.domain.jobs.launching import confinement_of
 from docket.domain.model.container.commands import CreateContainer
 from docket.domain.model.container.events import ContainerCreated
@@ -71,6 +72,8 @@ def _complete(engine: Engine, request: Create, image: Image, container: str) -> 
     host = engine.ports.kernel.host()
     cgroup.check(spec.resources, host)
     confinement_of(engine, spec)
+    if spec.init and not init_program(host.architecture):
+        raise Rejected(Unsupported(f"--init: docket has no init for {host.architecture}"))
     check_ulimits(spec.ulimits)
     check_sysctls(spec.sysctls, own_ipc=spec.ipc != "host", own_network=_own_network(engine, spec), own_uts=spec.uts != "host")
     directory = spec.working_directory or defaults.working_directory

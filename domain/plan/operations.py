@@ -458,13 +458,16 @@ class Chdir(Operation, frozen=True):
 class Execve(Operation, frozen=True):
     """Execute ``args``; a name without a slash is searched in the environment's PATH.
 
-    Empty ``args`` are handed over beside the plan.
+    Empty ``args`` are handed over beside the plan. With ``init``, an executable file in base64, that is what runs, and it runs
+    ``args`` as its child; it comes from a sealed descriptor, so the root has no file of it.
     """
 
     args: tuple[str, ...] = ()
+    init: str = ""
 
     def describe(self) -> str:
-        return f"execute {self.args[0]}" if self.args else "execute the command"
+        below = " below an init" if self.init else ""
+        return f"execute {self.args[0]}{below}" if self.args else f"execute the command{below}"
 
 
 AnyOperation = (

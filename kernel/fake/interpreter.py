@@ -95,6 +95,7 @@ class Interpreter:
                 args = operation.args or task.arguments
                 self._model.executable(task.new, args[0], task.environ())
                 task.new.execute(args, task.environ())
+                task.new.below_init = bool(operation.init)
             case _:
                 process_operations.set_attribute(self._model, operation, task)
         return True

@@ -20,7 +20,7 @@ class ResolvedUser:
 class Context:
     """State of a plan under way: the entered root, named results, and what was handed over beside the plan."""
 
-    __slots__ = ("arguments", "channel", "child_pid", "environment", "keep_fd", "pidfds", "root", "users")
+    __slots__ = ("arguments", "channel", "child_pid", "environment", "init_fd", "keep_fd", "pidfds", "root", "users")
 
     def __init__(self, arguments: list[str], environment: list[str]) -> None:
         self.arguments = arguments
@@ -33,7 +33,9 @@ class Context:
         self.child_pid = 0
         """The cloned process, on the shim's side."""
         self.keep_fd = -1
-        """The one descriptor above 2 that the child needs until execve."""
+        """The status pipe, which the child needs until execve."""
+        self.init_fd = -1
+        """The sealed file that is executed as the container's init, if there is one."""
         self.channel: object = None
         """The socket to the shim that descriptors are sent through."""
 

@@ -3,16 +3,20 @@
 What a container sees is asserted through the output of small programs, so that both kernels are asked the same question.
 """
 
+from base64 import b64encode
 from errno import EACCES, EBUSY, ELOOP, ENOENT, ENOTDIR, EPERM, ESRCH
+from platform import machine
 
 import msgspec
 import pytest
 from contract_kernels import BASIC, Bench, demultiplexed
 
 from docket.domain.errors import KernelError, Unavailable
+from docket.domain.init_program.program import init_program
 from docket.domain.plan import operations as op
 from docket.domain.ports import Attachment
 
+INIT = b64encode(init_program(machine()) or b"an init").decode()
 LIMITED = [pytest.param("linux", marks=[pytest.mark.root, pytest.mark.controllers("pids", "memory")]), "fake"]
 """For tests that need a controller of the host's."""
 
@@ -71,6 +75,21 @@ async def test_a_container_with_the_hosts_pids_dies_of_sigterm(bench: Bench) -> 
     """Without a pid namespace of its own a process has the default actions: status 143."""
     running = await bench.start(bench.plan("sleep", "1000", namespaces=("mount", "uts", "ipc", "net")))
     assert (await bench.kill(running, 15)).code == 143
+
+
+async def test_below_an_init_the_command_gets_signals_and_its_status_is_the_containers(bench: Bench) -> None:
+    """`sleep` has no handler for SIGTERM: as process 1 it would ignore it, as the child of an init it dies of it."""
+    running = await bench.start(bench.plan("sh", "-c", "echo up; exec sleep 1000", init=INIT))
+    await bench.lines(running)
+    assert (await bench.kill(running, 15)).code == 143
+    assert (await bench.run("sh", "-c", "exit 9", init=INIT)).code == 9
+
+
+@pytest.mark.parametrize(("command", "errno"), [("nothing-of-this-name", ENOENT), ("/etc/passwd", EACCES), ("/bin", 21)])
+async def test_an_init_does_not_hide_that_a_command_cannot_run(bench: Bench, command: str, errno: int) -> None:
+    """The start fails as it does without an init, not later inside."""
+    failure = await bench.fails(bench.plan(command, init=INIT))
+    assert (failure.operation, failure.syscall, failure.errno) == (f"execute {command} below an init", "execve", errno)
 
 
 async def test_the_end_is_told_as_often_as_it_is_asked_for(bench: Bench) -> None:
