@@ -93,7 +93,7 @@ def command(operation: op.Operation) -> str:
     """One operation as a command. Raises `TypeError` for a type that has no explanation."""
     match operation:
         case op.MakeDirectory():
-            return f"mkdir -m {operation.mode:04o} {quote(operation.path)}"
+            return f"mkdir {'-p ' if operation.parents else ''}-m {operation.mode:04o} {quote(operation.path)}"
         case op.RemoveDirectory():
             return f"rmdir {quote(operation.path)}"
         case op.WriteFile():
@@ -172,6 +172,8 @@ def _root_command(operation: op.Operation) -> str:
             source = quote(operation.source or operation.fstype)
             options = _options(operation.flags, operation.data)
             return f"mount -t {quote(operation.fstype)}{options} {source} {quote(operation.target)}"
+        case op.HoldTree():
+            return f"# the mounts of {_comment(operation.source)} are held before they become slaves"
         case op.MountOverlay():
             upper = f",upperdir={operation.upperdir},workdir={operation.workdir}" if operation.upperdir else ""
             data = f"lowerdir={':'.join(operation.lowerdirs)}{upper}"

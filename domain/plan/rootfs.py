@@ -1,7 +1,8 @@
 """The root filesystem: overlay, the kernel's filesystems, devices, generated files, binds, masks.
 
 Mounts, masks and device nodes are Docker's defaults (security.md, section 2). Order matters: what the user mounts comes after the
-kernel's filesystems and in order of depth, so that nothing hides what was asked for; masks come after the pivot.
+kernel's filesystems and in order of depth, so that nothing hides what was asked for; masks come after the pivot. Shared binds
+come last of all: what is mounted on one appears on the host.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def prepare(container: str, spec: ContainerSpec, places: Places, files: HostFile
         op.MakeDirectory(f"{lasting}/upper", 0o755, lasting=True),
         op.MakeDirectory(f"{lasting}/work", 0o700, lasting=True),
         op.MakeDirectory(runtime, 0o710),
+        *(op.MakeDirectory(mount.source, 0o755, lasting=True, parents=True) for mount in spec.mounts if mount.create_source),
         *(op.WriteFile(f"{runtime}/{name}", content) for name, content in _generated(spec, files).items()),
     )
 
@@ -52,13 +54,15 @@ def mounts(
     """Everything from the first private mount to the pivot."""
     lasting = places.container(container)
     return (
+        *(op.HoldTree(mount.source, mount.recursive, mount.propagation) for mount in spec.mounts if _propagates(mount)),
         op.Mount("", "/", "", ("REC", "SLAVE")),
         op.MountOverlay(lowerdirs, f"{lasting}/upper", f"{lasting}/work", places.rootfs),
         op.EnterRoot(places.rootfs),
         *_kernel_filesystems(spec, host),
         *(op.BindInRoot(f"{places.runtime(container)}/{name}", f"/etc/{name}") for name in GENERATED),
-        *_user_mounts(spec),
+        *_user_mounts(tuple(mount for mount in spec.mounts if not _shared(mount))),
         *_devices(spec),
+        *_user_mounts(tuple(mount for mount in spec.mounts if _shared(mount))),
     )
 
 
@@ -85,13 +89,28 @@ def _kernel_filesystems(spec: ContainerSpec, host: HostFacts) -> tuple[op.AnyOpe
     )
 
 
-def _user_mounts(spec: ContainerSpec) -> tuple[op.AnyOperation, ...]:
-    ordered = sorted(spec.mounts, key=lambda mount: mount.target.rstrip("/").count("/"))
+def _propagates(mount: MountSpec) -> bool:
+    return mount.kind == "bind" and "private" not in mount.propagation
+
+
+def _shared(mount: MountSpec) -> bool:
+    return mount.kind == "bind" and "shared" in mount.propagation
+
+
+def _user_mounts(mounts: tuple[MountSpec, ...]) -> tuple[op.AnyOperation, ...]:
+    ordered = sorted(mounts, key=lambda mount: mount.target.rstrip("/").count("/"))
     return tuple(_tmpfs(mount) if mount.kind == "tmpfs" else _bind(mount) for mount in ordered)
 
 
 def _bind(mount: MountSpec) -> op.BindInRoot:
-    return op.BindInRoot(mount.source, mount.target, mount.readonly, mount.recursive, mount.propagation)
+    return op.BindInRoot(
+        mount.source,
+        mount.target,
+        mount.readonly,
+        mount.recursive,
+        mount.propagation,
+        readonly_recursive=mount.readonly_recursive,
+    )
 
 
 def _tmpfs(mount: MountSpec) -> op.MountInRoot:

@@ -20,6 +20,7 @@ SYSCALLS = {
     "MakeDirectory": "mkdir", "RemoveDirectory": "rmdir", "WriteFile": "open", "Unlink": "unlink", "CreateCgroup": "mkdir",
     "RemoveCgroup": "rmdir", "WriteCgroup": "write", "JoinNamespaces": "setns", "Clone": "clone3", "WriteIdMaps": "write",
     "SetDumpable": "prctl", "Setsid": "setsid", "Unshare": "unshare", "Mount": "mount", "MountOverlay": "mount",
+    "HoldTree": "open_tree",
     "EnterRoot": "openat2", "MountInRoot": "mount", "BindInRoot": "move_mount", "MakeNodeInRoot": "mknodat",
     "SymlinkInRoot": "symlinkat", "MakeDirectoryInRoot": "mkdirat", "OpenTerminal": "ioctl", "ResolveUser": "openat2",
     "SetLinkUp": "ioctl", "Sethostname": "sethostname", "Setdomainname": "setdomainname", "WriteSysctl": "write",
@@ -61,6 +62,8 @@ class Interpreter:
                 self._write_id_maps(operation, task.new)
             case op.Mount() | op.MountOverlay():
                 root_operations.mount(self._model, operation, task.new)
+            case op.HoldTree():
+                root_operations.hold_tree(operation, task)
             case op.EnterRoot():
                 task.root = task.new.mounts.resolve(task.new.root, operation.path)[-1:]
                 require_directory(task.root, operation.path)
@@ -104,6 +107,8 @@ class Interpreter:
 
     def _make_directory(self, shim: Process, operation: op.MakeDirectory) -> bool:
         parent, _, name = operation.path.rstrip("/").rpartition("/")
+        if operation.parents and parent:
+            self._make_directory(shim, op.MakeDirectory(parent, operation.mode, lasting=True, parents=True))
         holder = shim.mounts.resolve(shim.root, parent or "/", syscall="mkdir")
         require_directory(holder, operation.path, "mkdir")
         if writable(holder, "mkdir", operation.path).lookup(name) is not None:

@@ -191,8 +191,8 @@ class Birth:
 def _line(index: int, duration_ns: int, error: SyscallError | None) -> str:
     if error is None:
         return f"{index}\t0\t{duration_ns}\t\t"
-    path = error.path.replace("\t", " ").replace("\n", " ")
-    return f"{index}\t{error.errno}\t{duration_ns}\t{error.syscall}\t{path}"
+    syscall, path = (text.replace("\t", " ").replace("\n", " ") for text in (error.syscall, error.path))
+    return f"{index}\t{error.errno}\t{duration_ns}\t{syscall}\t{path}"
 
 
 def _write_all(fd: int, lines: list[str]) -> None:

@@ -507,6 +507,48 @@ async def test_bind_mounts_show_the_hosts_files_and_can_be_read_only(bench: Benc
     assert bench.ground.strays() == []
 
 
+async def test_a_missing_bind_source_is_made_with_its_parents_where_that_was_asked_for(bench: Bench) -> None:
+    """`-v` makes the host's directory, which then stays."""
+    made = f"{bench.ground.root}/a/b/c"
+    prepare = (op.MakeDirectory(made, 0o755, lasting=True, parents=True),)
+    assert (await bench.run("touch", "/data/x", prepare=prepare, mounts=(op.BindInRoot(made, "/data"),))).code == 0
+    assert bench.ground.exists(f"{made}/x")
+
+
+@pytest.mark.parametrize("target", ["/proc/1", "/proc/sys/kernel", "/proc", "/linked"])
+async def test_s06_nothing_is_mounted_inside_proc(bench: Bench, target: str) -> None:
+    """Neither by its name nor through a link of the image (CVE-2019-16884): what is trusted of /proc comes from the kernel."""
+    data = f"{bench.ground.root}/data"
+    bench.ground.make_directory(data)
+    for key, mount in (("one", op.BindInRoot(data, target)), ("two", op.MountInRoot("tmpfs", target))):
+        plan = bench.plan("true", key=key, mounts=(op.SymlinkInRoot("/linked", "/proc/sys"), mount))
+        failure = await bench.fails(plan, key)
+        assert (failure.syscall, failure.errno) == (f'"{target}" cannot be mounted because it is inside /proc', EPERM)
+
+
+async def test_a_file_of_proc_that_is_emulated_can_be_bound(bench: Bench) -> None:
+    """What lxcfs does for /proc/meminfo works as with Docker."""
+    bench.ground.write(f"{bench.ground.root}/uptime", b"1.00 1.00\n")
+    outcome = await bench.run("cat", "/proc/uptime", mounts=(op.BindInRoot(f"{bench.ground.root}/uptime", "/proc/uptime"),))
+    assert outcome.stdout == b"1.00 1.00\n"
+
+
+async def test_a_bind_to_a_linked_path_stays_inside_the_root(bench: Bench) -> None:
+    """The image's link is followed beneath the root, absolute or not (S4, S7)."""
+    data = f"{bench.ground.root}/data"
+    bench.ground.make_directory(data)
+    bench.ground.write(f"{data}/file", b"bound\n")
+    mounts = (
+        op.MakeDirectoryInRoot("/real"),
+        op.SymlinkInRoot("/absolute", "/real"),
+        op.SymlinkInRoot("/above", "../../../real"),
+        op.BindInRoot(data, "/absolute/one"),
+        op.BindInRoot(f"{data}/file", "/above/two"),
+    )
+    assert (await bench.run("cat", "/real/one/file", "/real/two", mounts=mounts)).stdout == b"bound\n" * 2
+    assert bench.ground.strays() == []
+
+
 async def test_masked_paths_are_empty(bench: Bench) -> None:
     """A masked file reads as nothing, a masked directory has no entries; a missing path needs no mask."""
     masks = (op.MaskPath("/etc/passwd"), op.MaskPath("/tmp"), op.MaskPath("/nothing/here"))
