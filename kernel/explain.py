@@ -174,6 +174,8 @@ def _root_command(operation: op.Operation) -> str:
             return f"mount -t {quote(operation.fstype)}{options} {source} {quote(operation.target)}"
         case op.HoldTree():
             return f"# the mounts of {_comment(operation.source)} are held before they become slaves"
+        case op.HoldPeerTree():
+            return f"# {_comment(operation.path)} of process {operation.pid} is held by nsenter --mount and open_tree"
         case op.MountOverlay():
             upper = f",upperdir={operation.upperdir},workdir={operation.workdir}" if operation.upperdir else ""
             data = f"lowerdir={':'.join(operation.lowerdirs)}{upper}"

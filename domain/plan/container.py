@@ -62,7 +62,7 @@ def container_plan(container: str, spec: ContainerSpec, around: Surroundings) ->
             *_join_peers(around.peers),
             *((op.Unshare(("cgroup",)),) if cgroup and spec.cgroupns != "host" else ()),
             *_names(spec),
-            *rootfs.mounts(container, spec, around.lowerdirs, around.places, around.host),
+            *rootfs.mounts(container, spec, around.lowerdirs, around.places, around.host, around.peers.ipc),
             op.MakeDirectoryInRoot(spec.working_directory or "/"),
             op.ResolveUser(spec.user, spec.group_add),
             *((op.OpenTerminal(*spec.console_size),) if spec.terminal else ()),

@@ -222,6 +222,25 @@ class HoldTree(Operation, frozen=True):
         return f"hold the mounts of {self.source}"
 
 
+class HoldPeerTree(Operation, frozen=True):
+    """Clone what is mounted at ``path`` in another process's mount namespace; `BindInRoot` attaches it by the name ``source``.
+
+    The process must still be the one that started at ``start_time`` (S15). No link is followed there: its root is an image's.
+    """
+
+    pid: int
+    start_time: int
+    path: str
+
+    @property
+    def source(self) -> str:
+        """What `BindInRoot` calls it: no host path looks like it."""
+        return f"{self.pid}:{self.path}"
+
+    def describe(self) -> str:
+        return f"hold {self.path} of process {self.pid}"
+
+
 class MountOverlay(Operation, frozen=True):
     """Mount an overlay; ``lowerdirs`` are top-most first. Without an ``upperdir`` it is read-only."""
 
@@ -506,6 +525,7 @@ AnyOperation = (
     | Unshare
     | Mount
     | HoldTree
+    | HoldPeerTree
     | MountOverlay
     | EnterRoot
     | MountInRoot

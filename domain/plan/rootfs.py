@@ -12,7 +12,7 @@ from docket.domain.confinement.security_options import parse_security_options
 from docket.domain.model.container.spec import ContainerSpec, MountSpec
 from docket.domain.plan import operations as op
 from docket.domain.plan.settings import HostFiles, Places
-from docket.domain.ports import HostFacts
+from docket.domain.ports import HostFacts, ProcessIdentity
 
 SAFE = ("NOSUID", "NOEXEC", "NODEV")
 
@@ -49,16 +49,23 @@ def _generated(spec: ContainerSpec, files: HostFiles) -> dict[str, str]:
 
 
 def mounts(
-    container: str, spec: ContainerSpec, lowerdirs: tuple[str, ...], places: Places, host: HostFacts
+    container: str,
+    spec: ContainerSpec,
+    lowerdirs: tuple[str, ...],
+    places: Places,
+    host: HostFacts,
+    lender: ProcessIdentity | None = None,
 ) -> tuple[op.AnyOperation, ...]:
-    """Everything from the first private mount to the pivot."""
+    """Everything from the first private mount to the pivot. ``lender`` is whose IPC namespace the container has."""
     lasting = places.container(container)
+    held = None if lender is None else op.HoldPeerTree(lender.pid, lender.start_time, "/dev/shm")
     return (
         *(op.HoldTree(mount.source, mount.recursive, mount.propagation) for mount in spec.mounts if _propagates(mount)),
+        *(() if held is None else (held,)),
         op.Mount("", "/", "", ("REC", "SLAVE")),
         op.MountOverlay(lowerdirs, f"{lasting}/upper", f"{lasting}/work", places.rootfs),
         op.EnterRoot(places.rootfs),
-        *_kernel_filesystems(spec, host),
+        *_kernel_filesystems(spec, host, held),
         *(op.BindInRoot(f"{places.runtime(container)}/{name}", f"/etc/{name}") for name in GENERATED),
         *_user_mounts(tuple(mount for mount in spec.mounts if not _shared(mount))),
         *_devices(spec),
@@ -66,17 +73,18 @@ def mounts(
     )
 
 
-def _kernel_filesystems(spec: ContainerSpec, host: HostFacts) -> tuple[op.AnyOperation, ...]:
+def _kernel_filesystems(spec: ContainerSpec, host: HostFacts, held: op.HoldPeerTree | None) -> tuple[op.AnyOperation, ...]:
     sys_flags = SAFE if spec.privileged else ("RDONLY", *SAFE)
     cgroup: tuple[op.AnyOperation, ...] = ()
     if host.cgroup_root:
         cgroup = (op.MountInRoot("cgroup2", "/sys/fs/cgroup", sys_flags),)
-    ipc: tuple[op.AnyOperation, ...]
+    shm: tuple[op.AnyOperation, ...] = ()
     if spec.ipc == "host":
-        ipc = (op.BindInRoot("/dev/shm", "/dev/shm"), op.BindInRoot("/dev/mqueue", "/dev/mqueue"))
-    else:
-        shm = () if spec.ipc == "none" else (op.MountInRoot("tmpfs", "/dev/shm", SAFE, f"mode=1777,size={spec.shm_bytes}"),)
-        ipc = (op.MountInRoot("mqueue", "/dev/mqueue", SAFE), *shm)
+        shm = (op.BindInRoot("/dev/shm", "/dev/shm"),)
+    elif held is not None:
+        shm = (op.BindInRoot(held.source, "/dev/shm", propagation="rslave"),)
+    elif spec.ipc != "none":
+        shm = (op.MountInRoot("tmpfs", "/dev/shm", SAFE, f"mode=1777,size={spec.shm_bytes}"),)
     return (
         op.MountInRoot("proc", "/proc", SAFE),
         op.MountInRoot("tmpfs", "/dev", ("NOSUID", "STRICTATIME"), "mode=755,size=65536k"),
@@ -85,7 +93,8 @@ def _kernel_filesystems(spec: ContainerSpec, host: HostFacts) -> tuple[op.AnyOpe
         op.MountInRoot("devpts", "/dev/pts", ("NOSUID", "NOEXEC"), "newinstance,ptmxmode=0666,mode=0620,gid=5"),
         op.MountInRoot("sysfs", "/sys", sys_flags),
         *cgroup,
-        *ipc,
+        op.MountInRoot("mqueue", "/dev/mqueue", SAFE),
+        *shm,
     )
 
 

@@ -30,6 +30,7 @@ _PERFORM: dict[str, Callable[..., bool | None]] = {
     "Unshare": process.unshare,
     "Mount": rootfs.mount,
     "HoldTree": rootfs.hold_tree,
+    "HoldPeerTree": rootfs.hold_peer_tree,
     "MountOverlay": rootfs.mount_overlay,
     "EnterRoot": rootfs.enter_root,
     "MountInRoot": rootfs.mount_in_root,

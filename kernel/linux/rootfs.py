@@ -14,7 +14,7 @@ from errno import EEXIST, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM
 from docket.domain.confinement.proc_binds import BINDABLE_IN_PROC, inside_proc
 from docket.kernel.linux import abi, syscalls
 from docket.kernel.linux.context import Context
-from docket.kernel.linux.host import read_small_file
+from docket.kernel.linux.host import join_namespaces, read_small_file
 from docket.kernel.linux.syscalls import SyscallError
 
 _PAGE = 4096
@@ -137,6 +137,25 @@ def hold_tree(context: Context, source: str, recursive: bool, propagation: str) 
         raise SyscallError(f"path {source} is mounted on {point} but it is not {wanted} mount", EINVAL)
     deep = abi.AT_RECURSIVE if recursive else 0
     context.trees[source, recursive] = syscalls.open_tree(abi.AT_FDCWD, source, abi.OPEN_TREE_CLONE | deep)
+
+
+def hold_peer_tree(context: Context, pid: int, start_time: int, path: str) -> None:
+    """open_tree(2) clones only what is mounted in the caller's own namespace: go there, and come back."""
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        join_namespaces(context, pid, start_time, ["mount"])
+        try:
+            inside = abi.RESOLVE_IN_ROOT | abi.RESOLVE_NO_SYMLINKS
+            point = syscalls.openat2(abi.AT_FDCWD, path, abi.O_PATH, inside)
+            try:
+                flags = abi.OPEN_TREE_CLONE | abi.AT_RECURSIVE | abi.AT_EMPTY_PATH
+                context.trees[f"{pid}:{path}", True] = syscalls.open_tree(point, "", flags)
+            finally:
+                os.close(point)
+        finally:
+            syscalls.setns(own, abi.NAMESPACES["mount"])
+    finally:
+        os.close(own)
 
 
 def bind_in_root(

@@ -134,7 +134,7 @@ class Birth:
         for name in self.clone[1]:
             flags |= abi.NAMESPACES[name]
         for operation in self.inside:
-            if operation[0] == "JoinNamespaces":
+            if operation[0] in ("JoinNamespaces", "HoldPeerTree"):
                 host.open_process(self.context, operation[1], operation[2])
         cgroup = host.cgroup_descriptor(self.clone[2]) if self.clone[2] else None
         try:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,9 @@ class _Connection(HTTPConnection):
 class Daemon:
     """A daemon of the test's own, on its own roots and socket."""
 
-    def __init__(self, root: Path, *before: str) -> None:
-        """``before`` is a command that executes the daemon, such as ``unshare --mount``."""
+    def __init__(self, root: Path, *before: str, inherited: Sequence[int] = ()) -> None:
+        """``before`` is a command that executes the daemon, such as ``unshare --mount``; it inherits descriptors."""
+        self._inherited = tuple(inherited)
         self.root = root
         self._before = before
         self.host = f"unix://{root}/docket.sock"
@@ -43,7 +45,7 @@ class Daemon:
         arguments = [
             "daemon", "--data-root", f"{self.root}/data", "--exec-root", f"{self.root}/exec", "-H", self.host,
         ]  # fmt: skip
-        self.process = subprocess.Popen([*self._before, sys.executable, "-c", DAEMON, *arguments])
+        self.process = subprocess.Popen([*self._before, sys.executable, "-c", DAEMON, *arguments], pass_fds=self._inherited)
         for _ in range(200):
             if self.docker("version").returncode == 0:
                 return
