@@ -251,6 +251,10 @@ class Kernel(Protocol):
 
     def host(self) -> HostFacts: ...
 
+    async def exists(self, path: str) -> bool:
+        """Whether the host has a file or directory with this path; links are followed."""
+        ...
+
     async def launch(self, launch: Launch) -> Launched:
         """Perform the plan. Raises `LaunchFailed`; then nothing of the plan is left."""
         ...

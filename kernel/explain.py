@@ -93,7 +93,7 @@ def command(operation: op.Operation) -> str:
     """One operation as a command. Raises `TypeError` for a type that has no explanation."""
     match operation:
         case op.MakeDirectory():
-            return f"mkdir -m {operation.mode:04o} {quote(operation.path)}"
+            return f"mkdir {'-p ' if operation.parents else ''}-m {operation.mode:04o} {quote(operation.path)}"
         case op.RemoveDirectory():
             return f"rmdir {quote(operation.path)}"
         case op.WriteFile():
@@ -126,6 +126,8 @@ def command(operation: op.Operation) -> str:
         case op.Umask():
             return f"umask {operation.mask:04o}"
         case op.Execve():
+            if operation.init:
+                return f"exec docker-init -- {_words(*operation.args)}"
             return f"exec {_words(*operation.args)}" if operation.args else 'exec "$@"  # the command is not part of the plan'
         case _:
             return _root_command(operation)
@@ -170,6 +172,10 @@ def _root_command(operation: op.Operation) -> str:
             source = quote(operation.source or operation.fstype)
             options = _options(operation.flags, operation.data)
             return f"mount -t {quote(operation.fstype)}{options} {source} {quote(operation.target)}"
+        case op.HoldTree():
+            return f"# the mounts of {_comment(operation.source)} are held before they become slaves"
+        case op.HoldPeerTree():
+            return f"# {_comment(operation.path)} of process {operation.pid} is held by nsenter --mount and open_tree"
         case op.MountOverlay():
             upper = f",upperdir={operation.upperdir},workdir={operation.workdir}" if operation.upperdir else ""
             data = f"lowerdir={':'.join(operation.lowerdirs)}{upper}"

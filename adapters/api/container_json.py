@@ -196,6 +196,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "ExtraHosts": list(spec.extra_hosts) or None,
         "GroupAdd": list(spec.group_add) or None,
         "IpcMode": spec.ipc,
+        "Init": spec.init or None,
         "PidMode": spec.pid,
         "UTSMode": spec.uts,
         "UsernsMode": spec.userns,

@@ -2,79 +2,107 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from docket.adapters.api.fields import Body, checked, flag, integer, mapping, names, objects, table, text, texts, wrong
+from docket.adapters.api.mount_request import mounts
 from docket.domain.confinement.signals import parse_signal
-from docket.domain.errors import InvalidArgument, Rejected, Unsupported
+from docket.domain.errors import Rejected, Unsupported
 from docket.domain.jobs.create import Create
-from docket.domain.model.container.spec import ContainerSpec, DeviceSpec, MountSpec, Resources, Ulimit
+from docket.domain.model.container.spec import BlockIo, ContainerSpec, DeviceSpec, Resources, Ulimit
 
-_PROPAGATIONS = frozenset({"private", "rprivate", "slave", "rslave"})
 _RESTART_POLICIES = frozenset({"", "no"})
+_RATES = {
+    "BlkioDeviceReadBps": "rbps",
+    "BlkioDeviceWriteBps": "wbps",
+    "BlkioDeviceReadIOps": "riops",
+    "BlkioDeviceWriteIOps": "wiops",
+}
+_DEFAULT_SHM = 67_108_864
 
 
-def create_request(body: dict[str, Any], name: str) -> Create:
+def create_request(body: Body, name: str) -> Create:
     """Translate Docker's Config and HostConfig."""
-    host: dict[str, Any] = body.get("HostConfig") or {}
+    host = table(body, "HostConfig")
     _refuse_unsupported(host)
     spec = ContainerSpec(
-        image=_text(body, "Image"),
-        working_directory=_text(body, "WorkingDir"),
-        user=_text(body, "User"),
-        stop_signal=_signal(_text(body, "StopSignal")),
-        stop_timeout_seconds=body.get("StopTimeout"),
-        labels=_mapping(body, "Labels"),
-        annotations=_mapping(host, "Annotations"),
-        exposed_ports=tuple(body.get("ExposedPorts") or ()),
-        volumes=tuple(body.get("Volumes") or ()),
-        terminal=bool(body.get("Tty")),
-        stdin=bool(body.get("OpenStdin")),
-        stdin_once=bool(body.get("StdinOnce")),
-        attach=tuple(stream for stream in ("Stdin", "Stdout", "Stderr") if body.get(f"Attach{stream}")),
-        console_size=_console(host.get("ConsoleSize")),
-        hostname=_text(body, "Hostname"),
-        domainname=_text(body, "Domainname"),
-        network=_network(_text(host, "NetworkMode")),
-        asked_network=_text(host, "NetworkMode") or "default",
-        pid=_text(host, "PidMode"),
-        ipc=_text(host, "IpcMode") or "private",
-        uts=_text(host, "UTSMode"),
-        cgroupns=_text(host, "CgroupnsMode") or "private",
-        userns=_text(host, "UsernsMode"),
-        extra_hosts=_list(host, "ExtraHosts"),
-        dns=_list(host, "Dns"),
-        dns_search=_list(host, "DnsSearch"),
-        dns_options=_list(host, "DnsOptions"),
-        readonly_rootfs=bool(host.get("ReadonlyRootfs")),
-        mounts=_mounts(host),
-        shm_bytes=host.get("ShmSize") or 67_108_864,
-        devices=tuple(
-            DeviceSpec(device["PathOnHost"], device["PathInContainer"], device.get("CgroupPermissions") or "rwm")
-            for device in host.get("Devices") or ()
+        image=text(body, "Image"),
+        working_directory=text(body, "WorkingDir"),
+        user=text(body, "User"),
+        stop_signal=_signal(text(body, "StopSignal")),
+        stop_timeout_seconds=None if body.get("StopTimeout") is None else integer(body, "StopTimeout"),
+        labels=mapping(body, "Labels"),
+        annotations=mapping(host, "Annotations"),
+        exposed_ports=names(body, "ExposedPorts"),
+        volumes=names(body, "Volumes"),
+        terminal=flag(body, "Tty"),
+        stdin=flag(body, "OpenStdin"),
+        stdin_once=flag(body, "StdinOnce"),
+        attach=tuple(stream for stream in ("Stdin", "Stdout", "Stderr") if flag(body, f"Attach{stream}")),
+        console_size=_console(host),
+        hostname=text(body, "Hostname"),
+        domainname=text(body, "Domainname"),
+        network=_network(text(host, "NetworkMode")),
+        asked_network=text(host, "NetworkMode") or "default",
+        pid=text(host, "PidMode"),
+        ipc=text(host, "IpcMode") or "private",
+        uts=text(host, "UTSMode"),
+        cgroupns=text(host, "CgroupnsMode") or "private",
+        userns=text(host, "UsernsMode"),
+        extra_hosts=texts(host, "ExtraHosts"),
+        dns=texts(host, "Dns"),
+        dns_search=texts(host, "DnsSearch"),
+        dns_options=texts(host, "DnsOptions"),
+        readonly_rootfs=flag(host, "ReadonlyRootfs"),
+        mounts=mounts(host),
+        shm_bytes=integer(host, "ShmSize") or _DEFAULT_SHM,
+        devices=tuple(_device(device) for device in objects(host, "Devices")),
+        device_rules=texts(host, "DeviceCgroupRules"),
+        privileged=flag(host, "Privileged"),
+        cap_add=texts(host, "CapAdd"),
+        cap_drop=texts(host, "CapDrop"),
+        security_options=texts(host, "SecurityOpt"),
+        masked_paths=None if host.get("MaskedPaths") is None else texts(host, "MaskedPaths"),
+        readonly_paths=None if host.get("ReadonlyPaths") is None else texts(host, "ReadonlyPaths"),
+        group_add=texts(host, "GroupAdd"),
+        ulimits=tuple(
+            Ulimit(text(each, "Name"), integer(each, "Soft"), integer(each, "Hard")) for each in objects(host, "Ulimits")
         ),
-        privileged=bool(host.get("Privileged")),
-        cap_add=_list(host, "CapAdd"),
-        cap_drop=_list(host, "CapDrop"),
-        security_options=_list(host, "SecurityOpt"),
-        masked_paths=None if host.get("MaskedPaths") is None else tuple(host["MaskedPaths"]),
-        readonly_paths=None if host.get("ReadonlyPaths") is None else tuple(host["ReadonlyPaths"]),
-        group_add=_list(host, "GroupAdd"),
-        ulimits=tuple(Ulimit(each["Name"], each["Soft"], each["Hard"]) for each in host.get("Ulimits") or ()),
-        sysctls=_mapping(host, "Sysctls"),
-        resources=_resources(host),
-        oom_score_adj=host.get("OomScoreAdj") or 0,
-        auto_remove=bool(host.get("AutoRemove")),
+        sysctls=mapping(host, "Sysctls"),
+        resources=resources_of(host),
+        oom_score_adj=integer(host, "OomScoreAdj"),
+        init=flag(host, "Init"),
+        auto_remove=flag(host, "AutoRemove"),
     )
-    return Create(spec, name, _arguments(body.get("Entrypoint")), _arguments(body.get("Cmd")), _list(body, "Env"))
+    return Create(spec, name, _arguments(body, "Entrypoint"), _arguments(body, "Cmd"), texts(body, "Env"))
 
 
-def _refuse_unsupported(host: dict[str, Any]) -> None:
-    policy = (host.get("RestartPolicy") or {}).get("Name", "")
+def resources_of(host: Body) -> Resources:
+    """The limits of a create or an update."""
+    return Resources(
+        memory_bytes=integer(host, "Memory"),
+        memory_reservation_bytes=integer(host, "MemoryReservation"),
+        memory_swap_bytes=integer(host, "MemorySwap"),
+        cpu_shares=integer(host, "CpuShares"),
+        nano_cpus=integer(host, "NanoCpus"),
+        cpu_quota_us=integer(host, "CpuQuota"),
+        cpu_period_us=integer(host, "CpuPeriod"),
+        cpuset_cpus=text(host, "CpusetCpus"),
+        cpuset_mems=text(host, "CpusetMems"),
+        pids_limit=integer(host, "PidsLimit"),
+        blkio_weight=integer(host, "BlkioWeight"),
+        blkio=tuple(
+            BlockIo(text(each, "Path"), limit, integer(each, "Rate"))
+            for key, limit in _RATES.items()
+            for each in objects(host, key)
+        ),
+        oom_kill_disable=flag(host, "OomKillDisable"),
+    )
+
+
+def _refuse_unsupported(host: Body) -> None:
+    policy = text(table(host, "RestartPolicy"), "Name")
     if policy not in _RESTART_POLICIES:
         raise Rejected(Unsupported(f"restart policy {policy!r} is not supported yet: only no"))
-    if host.get("Init"):
-        raise Rejected(Unsupported("--init is not supported yet"))
-    if host.get("PortBindings"):
+    if table(host, "PortBindings"):
         raise Rejected(Unsupported("publishing ports needs a bridge network, which this engine does not have yet"))
 
 
@@ -86,101 +114,33 @@ def _network(mode: str) -> str:
     raise Rejected(Unsupported(f"network {mode} is not supported yet: only none, host and container:ID"))
 
 
-def _mounts(host: dict[str, Any]) -> tuple[MountSpec, ...]:
-    binds = [_bind(text) for text in host.get("Binds") or ()]
-    long_form = [_mount(each) for each in host.get("Mounts") or ()]
-    tmpfs = [
-        MountSpec("tmpfs", path, options=tuple(option for option in options.split(",") if option))
-        for path, options in (host.get("Tmpfs") or {}).items()
-    ]
-    mounts = (*binds, *long_form, *tmpfs)
-    targets = [mount.target for mount in mounts]
-    for target in targets:
-        if not target.startswith("/"):
-            raise Rejected(InvalidArgument(f"invalid mount config: invalid mount path: '{target}' mount path must be absolute"))
-        if targets.count(target) > 1:
-            raise Rejected(InvalidArgument(f"Duplicate mount point: {target}"))
-    return mounts
+def _device(device: Body) -> DeviceSpec:
+    source = text(device, "PathOnHost")
+    return DeviceSpec(source, text(device, "PathInContainer") or source, text(device, "CgroupPermissions") or "rwm")
 
 
-def _bind(text: str) -> MountSpec:
-    parts = text.split(":")
-    if len(parts) not in (2, 3):
-        raise Rejected(InvalidArgument(f"invalid volume specification: '{text}'"))
-    source, target, *rest = parts
-    if not source.startswith("/"):
-        raise Rejected(Unsupported(f"named volume {source!r} is not supported yet: name a host directory"))
-    options = rest[0].split(",") if rest else []
-    propagation = next((option for option in options if option in _PROPAGATIONS), "rprivate")
-    for option in options:
-        if option not in _PROPAGATIONS | {"ro", "rw", "z", "Z", "cached", "delegated", "consistent"}:
-            raise Rejected(InvalidArgument(f"invalid mode: {rest[0]}"))
-    return MountSpec("bind", target, source, "ro" in options, propagation, create_source=True)
+def _signal(name: str) -> str:
+    return "" if not name else str(parse_signal(name))
 
 
-def _mount(mount: dict[str, Any]) -> MountSpec:
-    kind, target = mount.get("Type"), mount.get("Target") or ""
-    readonly = bool(mount.get("ReadOnly"))
-    if kind == "tmpfs":
-        options = mount.get("TmpfsOptions") or {}
-        return MountSpec(
-            "tmpfs", target, "", readonly, size_bytes=options.get("SizeBytes") or 0, mode=options.get("Mode") or 0o1777
-        )
-    if kind != "bind":
-        raise Rejected(Unsupported(f"mount type {kind!r} is not supported yet: only bind and tmpfs"))
-    options = mount.get("BindOptions") or {}
-    propagation = options.get("Propagation") or "rprivate"
-    if propagation not in _PROPAGATIONS:
-        raise Rejected(Unsupported(f"mount propagation {propagation!r} is not supported yet"))
-    return MountSpec("bind", target, mount.get("Source") or "", readonly, propagation, not options.get("NonRecursive"))
+def _console(host: Body) -> tuple[int, int]:
+    """Rows and columns of the client's terminal; anything but a pair of numbers that a window can have is no size."""
+    size = host.get("ConsoleSize")
+    if (
+        not isinstance(size, list)
+        or len(size) != 2
+        or not all(isinstance(number, int) and 0 <= number < 1 << 16 for number in size)
+    ):
+        return (0, 0)
+    return (size[0], size[1])
 
 
-def _resources(host: dict[str, Any]) -> Resources:
-    return Resources(
-        memory_bytes=host.get("Memory") or 0,
-        memory_reservation_bytes=host.get("MemoryReservation") or 0,
-        memory_swap_bytes=host.get("MemorySwap") or 0,
-        cpu_shares=host.get("CpuShares") or 0,
-        nano_cpus=host.get("NanoCpus") or 0,
-        cpu_quota_us=host.get("CpuQuota") or 0,
-        cpu_period_us=host.get("CpuPeriod") or 0,
-        cpuset_cpus=host.get("CpusetCpus") or "",
-        cpuset_mems=host.get("CpusetMems") or "",
-        pids_limit=host.get("PidsLimit") or 0,
-        blkio_weight=host.get("BlkioWeight") or 0,
-    )
-
-
-def _signal(text: str) -> str:
-    return "" if not text else str(parse_signal(text))
-
-
-def _console(size: list[int] | None) -> tuple[int, int]:
-    return (size[0], size[1]) if size and len(size) == 2 else (0, 0)
-
-
-def _arguments(value: list[str] | str | None) -> tuple[str, ...] | None:
+def _arguments(body: Body, key: str) -> tuple[str, ...] | None:
+    value = body.get(key)
     if value is None:
         return None
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _text(body: dict[str, Any], key: str) -> str:
-    value = body.get(key) or ""
-    if not isinstance(value, str):
-        raise Rejected(InvalidArgument(f"{key} must be a string"))
-    return value
-
-
-def _list(body: dict[str, Any], key: str) -> tuple[str, ...]:
-    value = body.get(key) or ()
-    if not isinstance(value, list | tuple) or not all(isinstance(entry, str) for entry in value):
-        raise Rejected(InvalidArgument(f"{key} must be a list of strings"))
-    return tuple(value)
-
-
-def _mapping(body: dict[str, Any], key: str) -> dict[str, str]:
-    value = body.get(key) or {}
-    if not isinstance(value, dict) or not all(isinstance(entry, str) for entry in value.values()):
-        raise Rejected(InvalidArgument(f"{key} must be an object of strings"))
-    return dict(value)
+    if isinstance(value, str):
+        return (checked(key, value),)
+    if not isinstance(value, list):
+        raise wrong(f"{key} must be a string or a list of strings")
+    return texts(body, key)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
+from docket.domain.confinement.container_options import check_options
+from docket.domain.confinement.resource_limits import check_resources
 from docket.domain.confinement.sysctls import check_sysctls
 from docket.domain.confinement.ulimits import check_ulimits
 from docket.domain.engine import Engine, Job
-from docket.domain.errors import InvalidArgument, Rejected, Rejection
+from docket.domain.errors import InvalidArgument, Rejected, Rejection, Unsupported
+from docket.domain.init_program.program import init_program
 from docket.domain.jobs.launching import confinement_of
+from docket.domain.model import texts
 from docket.domain.model.container.commands import CreateContainer
 from docket.domain.model.container.events import ContainerCreated
 from docket.domain.model.container.spec import ContainerSpec
@@ -39,6 +43,7 @@ async def create(engine: Engine, job: Job) -> str:
     container, secret = ids.new(), ids.new(32)
     environment = merged_environment(image.defaults.environment, request.environment)
     spec = _complete(engine, request, image, container)
+    await _check_sources(engine, spec)
     names = tuple(entry.partition("=")[0] for entry in environment)
     spec = msgspec.structs.replace(spec, environment=secret, environment_names=names)
     command = CreateContainer(container, request.name, int(ids.new(8), 16), image.id, image.layers, spec)
@@ -69,10 +74,15 @@ def _complete(engine: Engine, request: Create, image: Image, container: str) -> 
     if not (*entrypoint, *command):
         raise Rejected(InvalidArgument("no command specified"))
     host = engine.ports.kernel.host()
+    check_options(spec, request.environment)
+    check_resources(spec.resources, host)
     cgroup.check(spec.resources, host)
     confinement_of(engine, spec)
-    check_ulimits(spec.ulimits)
-    check_sysctls(spec.sysctls, own_ipc=spec.ipc != "host", own_network=_own_network(engine, spec), own_uts=spec.uts != "host")
+    if spec.init and not init_program(host.architecture):
+        raise Rejected(Unsupported(f"--init: docket has no init for {host.architecture}"))
+    sysctls = check_sysctls(
+        spec.sysctls, own_ipc=spec.ipc != "host", own_network=_own_network(engine, spec), own_uts=spec.uts != "host"
+    )
     directory = spec.working_directory or defaults.working_directory
     if directory and not directory.startswith("/"):
         raise Rejected(InvalidArgument(f"the working directory '{directory}' is invalid, it needs to be an absolute path"))
@@ -88,7 +98,16 @@ def _complete(engine: Engine, request: Create, image: Image, container: str) -> 
         volumes=tuple(dict.fromkeys((*defaults.volumes, *spec.volumes))),
         stop_signal=spec.stop_signal or defaults.stop_signal,
         hostname=spec.hostname or hostname,
+        ulimits=check_ulimits(spec.ulimits),
+        sysctls=sysctls,
     )
+
+
+async def _check_sources(engine: Engine, spec: ContainerSpec) -> None:
+    """A bind whose source is missing and is not to be made. Raises `Rejected`."""
+    for mount in spec.mounts:
+        if mount.kind == "bind" and not mount.create_source and not await engine.ports.kernel.exists(mount.source):
+            raise Rejected(texts.missing_bind_source(mount.source))
 
 
 def _own_network(engine: Engine, spec: ContainerSpec) -> bool:

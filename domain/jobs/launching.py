@@ -72,6 +72,8 @@ def failure_text(error: KernelError, program: str) -> tuple[str, int]:
             return texts.executable_denied(program), _NOT_EXECUTABLE
         if error.errno == _ENOEXEC:
             return f"exec {program}: exec format error", _NOT_EXECUTABLE
+    if " " in error.syscall:
+        return error.syscall, _OTHER  # a sentence of its own, in Docker's words: no such user, no shared mount
     return str(error), _OTHER
 
 

@@ -93,6 +93,9 @@ def _peers(engine: Engine, container: Container) -> Peers:
             peer = engine.container(mode.removeprefix("container:"))
             if not peer.alive:
                 raise Rejected(Conflict(f"cannot join {kind} of a non running container: {peer.id}"))
+            if kind == "ipc" and peer.spec.ipc in {"private", "none"}:
+                hint = "non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+                raise Rejected(Conflict(f"cannot join IPC of container {peer.id}: {hint}"))
             found[kind] = launching.identity_of(peer)
     return Peers(**found)
 

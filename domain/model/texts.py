@@ -6,7 +6,7 @@ here, the wording is Docker's. Everything else that docket says is its own.
 
 from __future__ import annotations
 
-from docket.domain.errors import Conflict, NotFound
+from docket.domain.errors import Conflict, InvalidArgument, NotFound
 
 
 def no_such_container(reference: str) -> NotFound:
@@ -68,6 +68,10 @@ def cannot_remove_paused(name: str, container: str) -> Conflict:
 
 def removal_in_progress(container: str) -> Conflict:
     return Conflict(f"removal of container {container} is already in progress")
+
+
+def missing_bind_source(path: str) -> InvalidArgument:
+    return InvalidArgument(f'invalid mount config for type "bind": bind source path does not exist: {path}')
 
 
 def start_failed(message: str) -> str:

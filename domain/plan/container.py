@@ -10,8 +10,11 @@ Without no-new-privileges a seccomp filter needs CAP_SYS_ADMIN, so it is loaded 
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import msgspec
 
+from docket.domain.init_program.program import init_program
 from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.plan import cgroup as cgroups
 from docket.domain.plan import operations as op
@@ -59,7 +62,7 @@ def container_plan(container: str, spec: ContainerSpec, around: Surroundings) ->
             *_join_peers(around.peers),
             *((op.Unshare(("cgroup",)),) if cgroup and spec.cgroupns != "host" else ()),
             *_names(spec),
-            *rootfs.mounts(container, spec, around.lowerdirs, around.places, around.host),
+            *rootfs.mounts(container, spec, around.lowerdirs, around.places, around.host, around.peers.ipc),
             op.MakeDirectoryInRoot(spec.working_directory or "/"),
             op.ResolveUser(spec.user, spec.group_add),
             *((op.OpenTerminal(*spec.console_size),) if spec.terminal else ()),
@@ -68,7 +71,7 @@ def container_plan(container: str, spec: ContainerSpec, around: Surroundings) ->
             *rootfs.seal(spec, around.host),
             *_limits(spec),
             *_confine(around.confinement, spec.working_directory or "/"),
-            op.Execve(spec.arguments),
+            op.Execve(spec.arguments, _init(spec, around.host)),
         ),
     )
 
@@ -99,6 +102,13 @@ def exec_plan(
             op.Execve(),
         ),
     )
+
+
+def _init(spec: ContainerSpec, host: HostFacts) -> str:
+    """Only a pid namespace of one's own has a first process to be; in another one Docker leaves ``--init`` out too."""
+    if not spec.init or spec.pid:
+        return ""
+    return b64encode(init_program(host.architecture)).decode()
 
 
 def _given(identity: ProcessIdentity | None) -> tuple[ProcessIdentity, ...]:

@@ -46,12 +46,14 @@ class Operation(msgspec.Struct, frozen=True, tag=True, array_like=True):
 class MakeDirectory(Operation, frozen=True):
     """Make a directory; one that is already there is kept, and then not undone.
 
-    A ``lasting`` one belongs to the container and not to this run of it: it stays until the container is removed.
+    A ``lasting`` one belongs to the container or the user and not to this run: it stays. With ``parents`` those that are missing
+    are made as well.
     """
 
     path: str
     mode: int = 0o710
     lasting: bool = False
+    parents: bool = False
 
     def describe(self) -> str:
         return f"mkdir {self.path}"
@@ -205,6 +207,40 @@ class Mount(Operation, frozen=True):
         return f"mount {self.fstype} on {self.target}"
 
 
+class HoldTree(Operation, frozen=True):
+    """Clone the mounts of a host path (open_tree(2)) while they still are peers of the host's; `BindInRoot` attaches the clone.
+
+    It comes before the namespace's mounts become slaves, and mounts nothing. ``propagation`` is what the bind will ask for: the
+    host's mount must be a shared one for ``shared``, a shared or slave one for ``slave``.
+    """
+
+    source: str
+    recursive: bool
+    propagation: str
+
+    def describe(self) -> str:
+        return f"hold the mounts of {self.source}"
+
+
+class HoldPeerTree(Operation, frozen=True):
+    """Clone what is mounted at ``path`` in another process's mount namespace; `BindInRoot` attaches it by the name ``source``.
+
+    The process must still be the one that started at ``start_time`` (S15). No link is followed there: its root is an image's.
+    """
+
+    pid: int
+    start_time: int
+    path: str
+
+    @property
+    def source(self) -> str:
+        """What `BindInRoot` calls it: no host path looks like it."""
+        return f"{self.pid}:{self.path}"
+
+    def describe(self) -> str:
+        return f"hold {self.path} of process {self.pid}"
+
+
 class MountOverlay(Operation, frozen=True):
     """Mount an overlay; ``lowerdirs`` are top-most first. Without an ``upperdir`` it is read-only."""
 
@@ -242,7 +278,9 @@ class MountInRoot(Operation, frozen=True):
 class BindInRoot(Operation, frozen=True):
     """Bind a host path inside the root (open_tree(2), mount_setattr(2)); the mount point is made when missing.
 
-    ``propagation`` is one of ``private rprivate slave rslave shared rshared``.
+    ``propagation`` is one of ``private rprivate slave rslave shared rshared``. A shared bind takes a held tree and must be the last
+    one of its path: what is mounted on it appears on the host. ``readonly_recursive`` False leaves mounts below writable. Nothing
+    but a few files may be bound inside a procfs (S6).
     """
 
     source: str
@@ -251,6 +289,7 @@ class BindInRoot(Operation, frozen=True):
     recursive: bool = True
     propagation: str = "rprivate"
     flags: tuple[str, ...] = ()
+    readonly_recursive: bool = True
 
     def describe(self) -> str:
         return f"bind {self.source} on {self.target} in the root{' read-only' if self.readonly else ''}"
@@ -458,13 +497,16 @@ class Chdir(Operation, frozen=True):
 class Execve(Operation, frozen=True):
     """Execute ``args``; a name without a slash is searched in the environment's PATH.
 
-    Empty ``args`` are handed over beside the plan.
+    Empty ``args`` are handed over beside the plan. With ``init``, an executable file in base64, that is what runs, and it runs
+    ``args`` as its child; it comes from a sealed descriptor, so the root has no file of it.
     """
 
     args: tuple[str, ...] = ()
+    init: str = ""
 
     def describe(self) -> str:
-        return f"execute {self.args[0]}" if self.args else "execute the command"
+        below = " below an init" if self.init else ""
+        return f"execute {self.args[0]}{below}" if self.args else f"execute the command{below}"
 
 
 AnyOperation = (
@@ -482,6 +524,8 @@ AnyOperation = (
     | Setsid
     | Unshare
     | Mount
+    | HoldTree
+    | HoldPeerTree
     | MountOverlay
     | EnterRoot
     | MountInRoot

@@ -1,7 +1,8 @@
 """The root filesystem: overlay, the kernel's filesystems, devices, generated files, binds, masks.
 
 Mounts, masks and device nodes are Docker's defaults (security.md, section 2). Order matters: what the user mounts comes after the
-kernel's filesystems and in order of depth, so that nothing hides what was asked for; masks come after the pivot.
+kernel's filesystems and in order of depth, so that nothing hides what was asked for; masks come after the pivot. Shared binds
+come last of all: what is mounted on one appears on the host.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from docket.domain.confinement.security_options import parse_security_options
 from docket.domain.model.container.spec import ContainerSpec, MountSpec
 from docket.domain.plan import operations as op
 from docket.domain.plan.settings import HostFiles, Places
-from docket.domain.ports import HostFacts
+from docket.domain.ports import HostFacts, ProcessIdentity
 
 SAFE = ("NOSUID", "NOEXEC", "NODEV")
 
@@ -27,6 +28,7 @@ def prepare(container: str, spec: ContainerSpec, places: Places, files: HostFile
         op.MakeDirectory(f"{lasting}/upper", 0o755, lasting=True),
         op.MakeDirectory(f"{lasting}/work", 0o700, lasting=True),
         op.MakeDirectory(runtime, 0o710),
+        *(op.MakeDirectory(mount.source, 0o755, lasting=True, parents=True) for mount in spec.mounts if mount.create_source),
         *(op.WriteFile(f"{runtime}/{name}", content) for name, content in _generated(spec, files).items()),
     )
 
@@ -47,32 +49,42 @@ def _generated(spec: ContainerSpec, files: HostFiles) -> dict[str, str]:
 
 
 def mounts(
-    container: str, spec: ContainerSpec, lowerdirs: tuple[str, ...], places: Places, host: HostFacts
+    container: str,
+    spec: ContainerSpec,
+    lowerdirs: tuple[str, ...],
+    places: Places,
+    host: HostFacts,
+    lender: ProcessIdentity | None = None,
 ) -> tuple[op.AnyOperation, ...]:
-    """Everything from the first private mount to the pivot."""
+    """Everything from the first private mount to the pivot. ``lender`` is whose IPC namespace the container has."""
     lasting = places.container(container)
+    held = None if lender is None else op.HoldPeerTree(lender.pid, lender.start_time, "/dev/shm")
     return (
+        *(op.HoldTree(mount.source, mount.recursive, mount.propagation) for mount in spec.mounts if _propagates(mount)),
+        *(() if held is None else (held,)),
         op.Mount("", "/", "", ("REC", "SLAVE")),
         op.MountOverlay(lowerdirs, f"{lasting}/upper", f"{lasting}/work", places.rootfs),
         op.EnterRoot(places.rootfs),
-        *_kernel_filesystems(spec, host),
+        *_kernel_filesystems(spec, host, held),
         *(op.BindInRoot(f"{places.runtime(container)}/{name}", f"/etc/{name}") for name in GENERATED),
-        *_user_mounts(spec),
+        *_user_mounts(tuple(mount for mount in spec.mounts if not _shared(mount))),
         *_devices(spec),
+        *_user_mounts(tuple(mount for mount in spec.mounts if _shared(mount))),
     )
 
 
-def _kernel_filesystems(spec: ContainerSpec, host: HostFacts) -> tuple[op.AnyOperation, ...]:
+def _kernel_filesystems(spec: ContainerSpec, host: HostFacts, held: op.HoldPeerTree | None) -> tuple[op.AnyOperation, ...]:
     sys_flags = SAFE if spec.privileged else ("RDONLY", *SAFE)
     cgroup: tuple[op.AnyOperation, ...] = ()
     if host.cgroup_root:
         cgroup = (op.MountInRoot("cgroup2", "/sys/fs/cgroup", sys_flags),)
-    ipc: tuple[op.AnyOperation, ...]
+    shm: tuple[op.AnyOperation, ...] = ()
     if spec.ipc == "host":
-        ipc = (op.BindInRoot("/dev/shm", "/dev/shm"), op.BindInRoot("/dev/mqueue", "/dev/mqueue"))
-    else:
-        shm = () if spec.ipc == "none" else (op.MountInRoot("tmpfs", "/dev/shm", SAFE, f"mode=1777,size={spec.shm_bytes}"),)
-        ipc = (op.MountInRoot("mqueue", "/dev/mqueue", SAFE), *shm)
+        shm = (op.BindInRoot("/dev/shm", "/dev/shm"),)
+    elif held is not None:
+        shm = (op.BindInRoot(held.source, "/dev/shm", propagation="rslave"),)
+    elif spec.ipc != "none":
+        shm = (op.MountInRoot("tmpfs", "/dev/shm", SAFE, f"mode=1777,size={spec.shm_bytes}"),)
     return (
         op.MountInRoot("proc", "/proc", SAFE),
         op.MountInRoot("tmpfs", "/dev", ("NOSUID", "STRICTATIME"), "mode=755,size=65536k"),
@@ -81,17 +93,33 @@ def _kernel_filesystems(spec: ContainerSpec, host: HostFacts) -> tuple[op.AnyOpe
         op.MountInRoot("devpts", "/dev/pts", ("NOSUID", "NOEXEC"), "newinstance,ptmxmode=0666,mode=0620,gid=5"),
         op.MountInRoot("sysfs", "/sys", sys_flags),
         *cgroup,
-        *ipc,
+        op.MountInRoot("mqueue", "/dev/mqueue", SAFE),
+        *shm,
     )
 
 
-def _user_mounts(spec: ContainerSpec) -> tuple[op.AnyOperation, ...]:
-    ordered = sorted(spec.mounts, key=lambda mount: mount.target.rstrip("/").count("/"))
+def _propagates(mount: MountSpec) -> bool:
+    return mount.kind == "bind" and "private" not in mount.propagation
+
+
+def _shared(mount: MountSpec) -> bool:
+    return mount.kind == "bind" and "shared" in mount.propagation
+
+
+def _user_mounts(mounts: tuple[MountSpec, ...]) -> tuple[op.AnyOperation, ...]:
+    ordered = sorted(mounts, key=lambda mount: mount.target.rstrip("/").count("/"))
     return tuple(_tmpfs(mount) if mount.kind == "tmpfs" else _bind(mount) for mount in ordered)
 
 
 def _bind(mount: MountSpec) -> op.BindInRoot:
-    return op.BindInRoot(mount.source, mount.target, mount.readonly, mount.recursive, mount.propagation)
+    return op.BindInRoot(
+        mount.source,
+        mount.target,
+        mount.readonly,
+        mount.recursive,
+        mount.propagation,
+        readonly_recursive=mount.readonly_recursive,
+    )
 
 
 def _tmpfs(mount: MountSpec) -> op.MountInRoot:

@@ -20,6 +20,7 @@ SYSCALLS = {
     "MakeDirectory": "mkdir", "RemoveDirectory": "rmdir", "WriteFile": "open", "Unlink": "unlink", "CreateCgroup": "mkdir",
     "RemoveCgroup": "rmdir", "WriteCgroup": "write", "JoinNamespaces": "setns", "Clone": "clone3", "WriteIdMaps": "write",
     "SetDumpable": "prctl", "Setsid": "setsid", "Unshare": "unshare", "Mount": "mount", "MountOverlay": "mount",
+    "HoldTree": "open_tree", "HoldPeerTree": "open_tree",
     "EnterRoot": "openat2", "MountInRoot": "mount", "BindInRoot": "move_mount", "MakeNodeInRoot": "mknodat",
     "SymlinkInRoot": "symlinkat", "MakeDirectoryInRoot": "mkdirat", "OpenTerminal": "ioctl", "ResolveUser": "openat2",
     "SetLinkUp": "ioctl", "Sethostname": "sethostname", "Setdomainname": "setdomainname", "WriteSysctl": "write",
@@ -61,6 +62,10 @@ class Interpreter:
                 self._write_id_maps(operation, task.new)
             case op.Mount() | op.MountOverlay():
                 root_operations.mount(self._model, operation, task.new)
+            case op.HoldTree():
+                root_operations.hold_tree(operation, task)
+            case op.HoldPeerTree():
+                self._hold_peer_tree(operation, task)
             case op.EnterRoot():
                 task.root = task.new.mounts.resolve(task.new.root, operation.path)[-1:]
                 require_directory(task.root, operation.path)
@@ -95,6 +100,7 @@ class Interpreter:
                 args = operation.args or task.arguments
                 self._model.executable(task.new, args[0], task.environ())
                 task.new.execute(args, task.environ())
+                task.new.below_init = bool(operation.init)
             case _:
                 process_operations.set_attribute(self._model, operation, task)
         return True
@@ -103,6 +109,8 @@ class Interpreter:
 
     def _make_directory(self, shim: Process, operation: op.MakeDirectory) -> bool:
         parent, _, name = operation.path.rstrip("/").rpartition("/")
+        if operation.parents and parent:
+            self._make_directory(shim, op.MakeDirectory(parent, operation.mode, lasting=True, parents=True))
         holder = shim.mounts.resolve(shim.root, parent or "/", syscall="mkdir")
         require_directory(holder, operation.path, "mkdir")
         if writable(holder, "mkdir", operation.path).lookup(name) is not None:
@@ -154,6 +162,11 @@ class Interpreter:
             task.process.namespaces[kind] = target.namespaces[kind]
             if kind == "mount":
                 task.process.root = task.process.cwd = task.process.mounts.root()
+
+    def _hold_peer_tree(self, operation: op.HoldPeerTree, task: Task) -> None:
+        peer = self._model.processes.find(operation.pid)
+        require(peer.start_time == operation.start_time, "pidfd_open", ESRCH, str(operation.pid))
+        task.trees[operation.source, True] = peer.mounts.resolve(peer.root, operation.path, links=False)
 
     def _clone(self, operation: op.Clone, task: Task) -> None:
         model = self._model

@@ -90,7 +90,7 @@ class FakeKernel:
         make_layer(self.host_files, path, system=system)
         return path
 
-    def exists(self, path: str) -> bool:
+    def has(self, path: str) -> bool:
         """Whether the host has a file or directory with this path."""
         try:
             self.model.host_mounts.resolve(self.model.host_mounts.root(), path, follow=False)
@@ -107,7 +107,7 @@ class FakeKernel:
         processes = [f"process {p.pid}: {' '.join(p.args)}" for p in self.model.processes.living() if p.pid != 1]
         groups = [f"cgroup {group.path}" for group in self.model.cgroups.root.subtree() if group.parent is not None]
         groups = [line for line in groups if not self.model.cgroups.find(line[7:]).made_as_parent]
-        files = [f"{kind} {path}" for path, kind in self._interpreter.made.items() if self.exists(path)]
+        files = [f"{kind} {path}" for path, kind in self._interpreter.made.items() if self.has(path)]
         mounts = [f"mount {path} in the host's namespace" for path in self.model.host_mounts.strays]
         names = [] if self.model.init.namespaces["uts"].hostname == self.model.hostname else ["hostname of the host"]
         return tuple(sorted([*processes, *groups, *files, *mounts, *names, *self._shims.leaks()]))
@@ -155,6 +155,14 @@ class FakeKernel:
             possible_cpus=2,
             swap_bytes=0,
         )
+
+    async def exists(self, path: str) -> bool:
+        async with self._call("", "exists", path):
+            try:
+                self.model.host_mounts.resolve(self.model.host_mounts.root(), path)
+            except CallFailed:
+                return False
+            return True
 
     async def launch(self, launch: Launch) -> Launched:
         async with self._call(launch.key, "launch", launch.plan.inside[-1].describe()):
@@ -214,7 +222,7 @@ class FakeKernel:
                 return Found(self._identity(shim))
             if shim is not None:
                 self._shims.known[key] = shim
-            if not self.exists(exit_file):
+            if not self.has(exit_file):
                 return Found()
             told = json.loads(self.read_file(exit_file))
             return Found(exit=Exit(told["code"], told["oom"], told["time_ns"]))

@@ -158,7 +158,7 @@ class FakeRootfs:
     def lowerdirs(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
         """The directories of the layers, top-most first."""
         for index, diff_id in enumerate(diff_ids):
-            if not self._kernel.exists(self._path(diff_id)):
+            if not self._kernel.has(self._path(diff_id)):
                 self._kernel.make_layer(self._path(diff_id), system=index == 0)
         return tuple(self._path(diff_id) for diff_id in reversed(diff_ids))
 
@@ -166,7 +166,7 @@ class FakeRootfs:
         """Delete a tree; one that is not there is no error."""
         await trio.lowlevel.checkpoint()
         parent, _, name = path.rstrip("/").rpartition("/")
-        if self._kernel.exists(path):
+        if self._kernel.has(path):
             holder = directory_at(self._kernel.host_files, parent)
             assert isinstance(holder, Directory)
             del holder.entries[name]

@@ -103,6 +103,8 @@ class Process:
     start_time_ns: int = 0
     exit_code: int | None = None
     stopped: bool = False
+    below_init: bool = False
+    """An init is the namespace's first process and hands signals on: the model runs both as one, with default actions."""
     handlers: dict[int, Callable[[int], None]] = field(default_factory=dict)
     pending: list[int] = field(default_factory=list)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -222,7 +224,8 @@ class Processes:
         if signal in process.handlers and signal != SIGSTOP:
             process.handlers[signal](signal)
             return
-        protected = process.namespaces["pid"].init == process.pid and process.namespaces["pid"].parent is not None
+        first = process.namespaces["pid"].init == process.pid and process.namespaces["pid"].parent is not None
+        protected = first and not process.below_init
         if signal in _IGNORED or (protected and signal != SIGSTOP):
             return
         if signal in _STOPPING:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from docket.domain.confinement.proc_binds import BINDABLE_IN_PROC, inside_proc
 from docket.domain.plan import operations as op
 from docket.kernel.fake.checks import require, require_directory
 from docket.kernel.fake.filesystem import Directory, File, Link, MergedDirectory, Node
-from docket.kernel.fake.linux_errno import EACCES, EEXIST, EINVAL, ENOENT, ENOTDIR, CallFailed
+from docket.kernel.fake.linux_errno import EACCES, EEXIST, EINVAL, ENOENT, ENOTDIR, EPERM, CallFailed
 from docket.kernel.fake.model import Model
-from docket.kernel.fake.mounts import Location, Mount, writable
+from docket.kernel.fake.mounts import Location, Mount, path_of, writable
 from docket.kernel.fake.processes import Process
 from docket.kernel.fake.task import Task
 
@@ -47,6 +48,8 @@ def mount_in_root(model: Model, operation: op.MountInRoot, task: Task) -> None:
     except CallFailed as failure:
         raise CallFailed("mount", failure.errno, operation.target) from failure
     require_directory(target, operation.target, "mount")
+    if operation.fstype not in _KERNEL_FILESYSTEMS:
+        _refuse_procfs(target, operation.target)
     flags = frozenset(operation.flags) - {"RDONLY"}
     readonly = "RDONLY" in operation.flags
     mounts.mount(Mount(operation.fstype, operation.fstype, made, target, readonly, flags, _inherited(target)))
@@ -91,9 +94,26 @@ def _overlay(operation: op.MountOverlay, process: Process) -> MergedDirectory:
     return MergedDirectory([layers[-2], *lower], True) if upper else MergedDirectory(lower, False)
 
 
+def hold_tree(operation: op.HoldTree, task: Task) -> None:
+    source = task.new.mounts.resolve(task.new.root, operation.source)
+    kind = operation.propagation.removeprefix("r")
+    mount = source[-1].mount
+    if mount.propagation != "shared" and (kind == "shared" or mount.propagation != "slave"):
+        wanted = "a shared" if kind == "shared" else "a shared or slave"
+        told = f"path {operation.source} is mounted on {path_of(mount.location)} but it is not {wanted} mount"
+        raise CallFailed(told, EINVAL)
+    task.trees[operation.source, operation.recursive] = source
+
+
+def _refuse_procfs(target: Location, path: str) -> None:
+    require(path in BINDABLE_IN_PROC or target[-1].mount.fstype != "proc", inside_proc(path), EPERM)
+
+
 def bind_in_root(operation: op.BindInRoot, task: Task) -> None:
     mounts = task.new.mounts
-    source = mounts.resolve(task.new.root, operation.source, syscall="open_tree")
+    source = task.trees.pop((operation.source, operation.recursive), ())
+    if not source or operation.propagation.endswith("private"):
+        source = mounts.resolve(task.new.root, operation.source, syscall="open_tree")
     directory = isinstance(source[-1].inode, Directory)
     target = mounts.make(
         task.root,
@@ -101,9 +121,12 @@ def bind_in_root(operation: op.BindInRoot, task: Task) -> None:
         lambda: Directory(0o755) if directory else File(0o644),
         links=links_allowed(operation.target),
     )
+    _refuse_procfs(target, operation.target)
+    propagation = operation.propagation.removeprefix("r")
+    exposed = propagation == "shared" and target[-1].mount.propagation == "shared"
+    require(not exposed, "move_mount", EPERM, operation.target)
     require(isinstance(target[-1].inode, Directory) == directory, "move_mount", ENOTDIR, operation.target)
     readonly = operation.readonly or "RDONLY" in operation.flags
-    propagation = operation.propagation.removeprefix("r")
     mounts.bind(source, target, readonly=readonly, recursive=operation.recursive, propagation=propagation)
     mounts.mounts[-1].flags |= frozenset(operation.flags)
 

@@ -23,6 +23,8 @@ class Task:
     process: Process | None = None
     root: Location = ()
     """The root filesystem, from `EnterRoot` on."""
+    trees: dict[tuple[str, bool], Location] = field(default_factory=dict)
+    """Host mounts that are held, by source and whether with the mounts below."""
     users: dict[str, User] = field(default_factory=dict)
     home: str = ""
 

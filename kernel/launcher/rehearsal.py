@@ -59,10 +59,10 @@ def _request(directory: str) -> dict[str, Any]:
     made = f"{directory}/made"
     return {
         "plan": {
-            "prepare": [["MakeDirectory", made, 0o700, False]],
+            "prepare": [["MakeDirectory", made, 0o700, False, False]],
             "process": ["Clone", [], ""],
             "settle": [],
-            "inside": [["Umask", 0o22], ["Execve", _PROGRAM]],
+            "inside": [["Umask", 0o22], ["Execve", _PROGRAM, ""]],
         },
         "undo": [["RemoveDirectory", made]],
         "directory": directory,

@@ -20,20 +20,24 @@ class ResolvedUser:
 class Context:
     """State of a plan under way: the entered root, named results, and what was handed over beside the plan."""
 
-    __slots__ = ("arguments", "channel", "child_pid", "environment", "keep_fd", "pidfds", "root", "users")
+    __slots__ = ("arguments", "channel", "child_pid", "environment", "init_fd", "keep_fd", "pidfds", "root", "trees", "users")
 
     def __init__(self, arguments: list[str], environment: list[str]) -> None:
         self.arguments = arguments
         self.environment = [entry.encode("utf-8", "surrogateescape") for entry in environment]
         self.root = -1
         """Descriptor of the root filesystem, from `EnterRoot` on."""
+        self.trees: dict[tuple[str, bool], int] = {}
+        """Clones of host mounts, by source and whether with the mounts below (`HoldTree`)."""
         self.users: dict[str, ResolvedUser] = {}
         self.pidfds: dict[int, int] = {}
         """Processes whose namespaces are joined, opened while their pids still mean them."""
         self.child_pid = 0
         """The cloned process, on the shim's side."""
         self.keep_fd = -1
-        """The one descriptor above 2 that the child needs until execve."""
+        """The status pipe, which the child needs until execve."""
+        self.init_fd = -1
+        """The sealed file that is executed as the container's init, if there is one."""
         self.channel: object = None
         """The socket to the shim that descriptors are sent through."""
 

@@ -21,12 +21,18 @@ def read_small_file(path: str, limit: int = 65_536) -> str:
         os.close(fd)
 
 
-def make_directory(context: Context, path: str, mode: int, lasting: bool) -> bool:
+def make_directory(context: Context, path: str, mode: int, lasting: bool, parents: bool) -> bool:
     """False when the directory was there before: then there is nothing to undo."""
     try:
         os.mkdir(path, mode)
     except FileExistsError:
         return False
+    except FileNotFoundError:
+        parent = os.path.dirname(path.rstrip("/"))
+        if not parents or parent == path:
+            raise
+        make_directory(context, parent, mode, lasting, parents)
+        os.mkdir(path, mode)
     os.chmod(path, mode)
     return True
 

@@ -29,6 +29,8 @@ _PERFORM: dict[str, Callable[..., bool | None]] = {
     "Setsid": process.setsid,
     "Unshare": process.unshare,
     "Mount": rootfs.mount,
+    "HoldTree": rootfs.hold_tree,
+    "HoldPeerTree": rootfs.hold_peer_tree,
     "MountOverlay": rootfs.mount_overlay,
     "EnterRoot": rootfs.enter_root,
     "MountInRoot": rootfs.mount_in_root,

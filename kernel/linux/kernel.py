@@ -91,6 +91,9 @@ class LinuxKernel:
     def host(self) -> HostFacts:
         return self._host
 
+    async def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
     # Launching.
 
     async def launch(self, launch: Launch) -> Launched:

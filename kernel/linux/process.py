@@ -14,6 +14,8 @@ from docket.kernel.linux.context import DEFAULT_PATH, Context, ResolvedUser
 from docket.kernel.linux.host import write_control
 from docket.kernel.linux.syscalls import SyscallError
 
+_INIT_NAME = b"/sbin/docker-init"
+"""What Docker's own is called, for those who read the process list."""
 _ACCOUNT_FILE_LIMIT = 16 * 1024 * 1024
 _SCM_RIGHTS = 1
 _SOL_SOCKET = 1
@@ -195,8 +197,12 @@ def umask(context: Context, mask: int) -> None:
 
 def chdir(context: Context, path: str) -> None:
     """Every descriptor but the standard ones is gone before, and what getcwd(2) answers must be inside the root (S2)."""
-    syscalls.close_range(3, context.keep_fd - 1)
-    syscalls.close_range(context.keep_fd + 1, 0x7FFFFFFF)
+    first = 3
+    for kept in sorted((context.keep_fd, context.init_fd)):
+        if kept >= 0:
+            syscalls.close_range(first, kept - 1)
+            first = kept + 1
+    syscalls.close_range(first, 0x7FFFFFFF)
     context.root = -1
     try:
         os.chdir(path)
@@ -207,7 +213,7 @@ def chdir(context: Context, path: str) -> None:
         raise SyscallError("getcwd", EPERM, path)
 
 
-def execve(context: Context, args: list[str]) -> None:
+def execve(context: Context, args: list[str], init: str) -> None:
     """Search PATH as execvpe does; the first error that is not "not here" is the one to report."""
     arguments = [argument.encode("utf-8", "surrogateescape") for argument in args or context.arguments]
     environment = context.environ()
@@ -223,7 +229,11 @@ def execve(context: Context, args: list[str]) -> None:
             if stat.S_ISDIR(os.stat(candidate).st_mode):
                 failure = EISDIR if b"/" in name else failure
                 continue
-            os.execve(candidate, arguments, environment)
+            if not init:
+                os.execve(candidate, arguments, environment)
+            elif os.access(candidate, os.X_OK):
+                os.execve(context.init_fd, [_INIT_NAME, candidate, *arguments], environment)
+            failure = EACCES
         except OSError as error:
             if error.errno in (EACCES, EPERM, ENOEXEC):
                 failure = error.errno

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import stat
-from errno import EEXIST, EINVAL, ELOOP, ENOENT, ENOTDIR
+from errno import EEXIST, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM
 
+from docket.domain.confinement.proc_binds import BINDABLE_IN_PROC, inside_proc
 from docket.kernel.linux import abi, syscalls
 from docket.kernel.linux.context import Context
+from docket.kernel.linux.host import join_namespaces, read_small_file
 from docket.kernel.linux.syscalls import SyscallError
 
 _PAGE = 4096
@@ -112,35 +114,112 @@ def enter_root(context: Context, path: str) -> None:
 def mount_in_root(context: Context, fstype: str, target: str, flags: list[str], data: str) -> None:
     point = _open_or_make(context, target, _resolution(target, fstype), True)
     try:
-        syscalls.mount(fstype, f"/proc/self/fd/{point}", fstype, _flags(flags), data)
-    except SyscallError as error:
-        raise SyscallError("mount", error.errno or EINVAL, target) from error
+        if fstype not in _KERNEL_FILESYSTEMS:
+            _refuse_procfs(point, target)
+        try:
+            syscalls.mount(fstype, f"/proc/self/fd/{point}", fstype, _flags(flags), data)
+        except SyscallError as error:
+            raise SyscallError("mount", error.errno or EINVAL, target) from error
     finally:
         os.close(point)
 
 
+def hold_tree(context: Context, source: str, recursive: bool, propagation: str) -> None:
+    """Before the namespace's mounts become slaves a clone is still a peer of the host's mount, and stays one."""
+    kind = propagation.removeprefix("r")
+    probe = syscalls.openat2(abi.AT_FDCWD, source, abi.O_PATH, 0)
+    try:
+        point, peers = mount_of(probe)
+    finally:
+        os.close(probe)
+    if "shared" not in peers and (kind == "shared" or "master" not in peers):
+        wanted = "a shared" if kind == "shared" else "a shared or slave"
+        raise SyscallError(f"path {source} is mounted on {point} but it is not {wanted} mount", EINVAL)
+    deep = abi.AT_RECURSIVE if recursive else 0
+    context.trees[source, recursive] = syscalls.open_tree(abi.AT_FDCWD, source, abi.OPEN_TREE_CLONE | deep)
+
+
+def hold_peer_tree(context: Context, pid: int, start_time: int, path: str) -> None:
+    """open_tree(2) clones only what is mounted in the caller's own namespace: go there, and come back."""
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        join_namespaces(context, pid, start_time, ["mount"])
+        try:
+            inside = abi.RESOLVE_IN_ROOT | abi.RESOLVE_NO_SYMLINKS
+            point = syscalls.openat2(abi.AT_FDCWD, path, abi.O_PATH, inside)
+            try:
+                flags = abi.OPEN_TREE_CLONE | abi.AT_RECURSIVE | abi.AT_EMPTY_PATH
+                context.trees[f"{pid}:{path}", True] = syscalls.open_tree(point, "", flags)
+            finally:
+                os.close(point)
+        finally:
+            syscalls.setns(own, abi.NAMESPACES["mount"])
+    finally:
+        os.close(own)
+
+
 def bind_in_root(
-    context: Context, source: str, target: str, readonly: bool, recursive: bool, propagation: str, flags: list[str]
+    context: Context,
+    source: str,
+    target: str,
+    readonly: bool,
+    recursive: bool,
+    propagation: str,
+    flags: list[str],
+    readonly_recursive: bool,
 ) -> None:
     deep = abi.AT_RECURSIVE if recursive else 0
-    tree = syscalls.open_tree(abi.AT_FDCWD, source, abi.OPEN_TREE_CLONE | deep)
+    kind = propagation.removeprefix("r")
+    tree = context.trees.pop((source, recursive), -1) if kind != "private" else -1
+    if tree < 0:
+        tree = syscalls.open_tree(abi.AT_FDCWD, source, abi.OPEN_TREE_CLONE | deep)
     try:
         attributes = abi.MOUNT_ATTR_RDONLY if readonly else 0
         for name in flags:
             attributes |= abi.MOUNT_ATTRS[name]
-        kind = abi.PROPAGATION[propagation.removeprefix("r")]
         whole = abi.AT_RECURSIVE if recursive and propagation.startswith("r") else 0
-        syscalls.mount_setattr(tree, "", abi.AT_EMPTY_PATH | whole, propagation=kind)
+        syscalls.mount_setattr(tree, "", abi.AT_EMPTY_PATH | whole, propagation=abi.PROPAGATION[kind])
         if attributes:
-            syscalls.mount_setattr(tree, "", abi.AT_EMPTY_PATH | deep, set_=attributes)
+            below = deep if readonly_recursive else 0
+            syscalls.mount_setattr(tree, "", abi.AT_EMPTY_PATH | below, set_=attributes)
         directory = stat.S_ISDIR(os.fstat(tree).st_mode)
         point = _open_or_make(context, target, _resolution(target), directory)
         try:
+            _refuse_procfs(point, target)
+            if kind == "shared" and "shared" in mount_of(point)[1]:
+                raise SyscallError("move_mount", EPERM, target)
             syscalls.move_mount(tree, point, target)
         finally:
             os.close(point)
     finally:
         os.close(tree)
+
+
+def mount_of(fd: int) -> tuple[str, str]:
+    """Where the mount that a descriptor lies on is mounted, and whose peer (``shared:``) or slave (``master:``) it is.
+
+    Only before the pivot, while /proc is the host's.
+    """
+    lines = read_small_file(f"/proc/self/fdinfo/{fd}").splitlines()
+    number = next(line.split()[1] for line in lines if line.startswith("mnt_id:"))
+    table = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        chunks = []
+        while chunk := os.read(table, 1 << 16):
+            chunks.append(chunk)
+    finally:
+        os.close(table)
+    for line in b"".join(chunks).decode("utf-8", "surrogateescape").splitlines():
+        fields = line.split(" ")
+        if fields[0] == number:
+            return fields[4], " ".join(fields[6 : fields.index("-")])
+    return "/", ""
+
+
+def _refuse_procfs(point: int, target: str) -> None:
+    """What the engine and the container trust of /proc must come from the kernel (S6, CVE-2019-16884)."""
+    if target not in BINDABLE_IN_PROC and syscalls.fstatfs_type(point) == abi.PROC_SUPER_MAGIC:
+        raise SyscallError(inside_proc(target), EPERM)
 
 
 def make_node_in_root(context: Context, path: str, kind: str, major: int, minor: int, mode: int) -> None:

@@ -11,6 +11,14 @@ _SEALS = 0xF
 """F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE (fcntl(2))."""
 
 
+def sealed_program(name: str, content: bytes) -> int:
+    """A descriptor of a memfd that holds an executable file and can never be changed."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(fd, content)
+    fcntl.fcntl(fd, _F_ADD_SEALS, _SEALS)
+    return fd
+
+
 def sealed_interpreter() -> int:
     """A descriptor of a memfd that holds the running interpreter's executable and can never be changed."""
     fd = os.memfd_create("docket-launcher", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

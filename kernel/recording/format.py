@@ -80,7 +80,18 @@ class Call(msgspec.Struct, frozen=True):
 
 class _CallLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     call: Literal[
-        "launch", "find", "exited", "release", "signal", "freeze", "thaw", "attach", "resize", "processes", "statistics"
+        "exists",
+        "launch",
+        "find",
+        "exited",
+        "release",
+        "signal",
+        "freeze",
+        "thaw",
+        "attach",
+        "resize",
+        "processes",
+        "statistics",
     ]
     key: str
     arguments: dict[str, Any]

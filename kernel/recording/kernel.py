@@ -76,6 +76,9 @@ class RecordingKernel:
     def host(self) -> HostFacts:
         return self._inner.host()
 
+    async def exists(self, path: str) -> bool:
+        return await self._plain("exists", "", {"path": path}, self._inner.exists(path))
+
     async def launch(self, launch: Launch) -> Launched:
         with self._recorded("launch", launch.key, calls.launch_arguments(launch)) as call:
             call.operations = calls.launch_operations(launch, call.symbols)

@@ -62,6 +62,11 @@ class ReplayingKernel:
     def host(self) -> HostFacts:
         return self._host
 
+    async def exists(self, path: str) -> bool:
+        recorded = await self._answer("exists", "", {"path": path})
+        self._raise(recorded)
+        return self._values.plain(recorded.result, bool, recorded.line)
+
     async def launch(self, launch: Launch) -> Launched:
         operations = calls.launch_operations(launch, self._symbols)
         recorded = await self._answer("launch", launch.key, calls.launch_arguments(launch), operations)

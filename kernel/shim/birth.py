@@ -55,6 +55,9 @@ class Birth:
         for operation in self.inside:
             if operation[0] == "LoadSeccomp":
                 process.prepare_seccomp(operation[1], a2b_base64(operation[1]))
+        init = self.inside[-1][2]
+        if init:
+            self.context.init_fd = _init_file(a2b_base64(init))
 
     def perform(self, wire: Callable[[], None]) -> None:
         """Make the process; ``wire`` is called in it and gives it its standard streams. Raises `Failed`."""
@@ -106,6 +109,8 @@ class Birth:
         self._note(started)
         theirs.close()
         os.close(status_end)
+        if self.context.init_fd >= 0:
+            os.close(self.context.init_fd)
         try:
             self.context.child_pid = self.pid
             for operation in self.settle:
@@ -129,7 +134,7 @@ class Birth:
         for name in self.clone[1]:
             flags |= abi.NAMESPACES[name]
         for operation in self.inside:
-            if operation[0] == "JoinNamespaces":
+            if operation[0] in ("JoinNamespaces", "HoldPeerTree"):
                 host.open_process(self.context, operation[1], operation[2])
         cgroup = host.cgroup_descriptor(self.clone[2]) if self.clone[2] else None
         try:
@@ -186,8 +191,8 @@ class Birth:
 def _line(index: int, duration_ns: int, error: SyscallError | None) -> str:
     if error is None:
         return f"{index}\t0\t{duration_ns}\t\t"
-    path = error.path.replace("\t", " ").replace("\n", " ")
-    return f"{index}\t{error.errno}\t{duration_ns}\t{error.syscall}\t{path}"
+    syscall, path = (text.replace("\t", " ").replace("\n", " ") for text in (error.syscall, error.path))
+    return f"{index}\t{error.errno}\t{duration_ns}\t{syscall}\t{path}"
 
 
 def _write_all(fd: int, lines: list[str]) -> None:
@@ -211,3 +216,9 @@ def _receive_descriptor(channel: _socket.socket) -> int:
     for _, _, data in ancillary:
         return int.from_bytes(data[:4], "little")
     return -1
+
+
+def _init_file(program: bytes) -> int:
+    from docket.kernel.linux.sealed import sealed_program
+
+    return sealed_program("docker-init", program)

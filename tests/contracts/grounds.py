@@ -110,7 +110,7 @@ class FakeGround:
     def exists(self, path: str) -> bool:
         if path.startswith(self.kernel.host().cgroup_root):
             return self.kernel.model.cgroups.exists(path)
-        return self.kernel.exists(path)
+        return self.kernel.has(path)
 
     def client(self) -> Client:
         return FakeClient()

@@ -86,6 +86,7 @@ class Bench:
         user: str = "",
         cgroup: str = "",
         capabilities: int = BASIC,
+        init: str = "",
     ) -> Plan:
         """A small container.
 
@@ -124,7 +125,7 @@ class Bench:
                 op.SetParentDeathSignal(),
                 op.Chdir("/"),
                 *late,
-                op.Execve(args),
+                op.Execve(args, init),
             ),
         )
 

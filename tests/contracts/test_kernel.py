@@ -3,16 +3,20 @@
 What a container sees is asserted through the output of small programs, so that both kernels are asked the same question.
 """
 
+from base64 import b64encode
 from errno import EACCES, EBUSY, ELOOP, ENOENT, ENOTDIR, EPERM, ESRCH
+from platform import machine
 
 import msgspec
 import pytest
 from contract_kernels import BASIC, Bench, demultiplexed
 
 from docket.domain.errors import KernelError, Unavailable
+from docket.domain.init_program.program import init_program
 from docket.domain.plan import operations as op
 from docket.domain.ports import Attachment
 
+INIT = b64encode(init_program(machine()) or b"an init").decode()
 LIMITED = [pytest.param("linux", marks=[pytest.mark.root, pytest.mark.controllers("pids", "memory")]), "fake"]
 """For tests that need a controller of the host's."""
 
@@ -71,6 +75,21 @@ async def test_a_container_with_the_hosts_pids_dies_of_sigterm(bench: Bench) -> 
     """Without a pid namespace of its own a process has the default actions: status 143."""
     running = await bench.start(bench.plan("sleep", "1000", namespaces=("mount", "uts", "ipc", "net")))
     assert (await bench.kill(running, 15)).code == 143
+
+
+async def test_below_an_init_the_command_gets_signals_and_its_status_is_the_containers(bench: Bench) -> None:
+    """`sleep` has no handler for SIGTERM: as process 1 it would ignore it, as the child of an init it dies of it."""
+    running = await bench.start(bench.plan("sh", "-c", "echo up; exec sleep 1000", init=INIT))
+    await bench.lines(running)
+    assert (await bench.kill(running, 15)).code == 143
+    assert (await bench.run("sh", "-c", "exit 9", init=INIT)).code == 9
+
+
+@pytest.mark.parametrize(("command", "errno"), [("nothing-of-this-name", ENOENT), ("/etc/passwd", EACCES), ("/bin", 21)])
+async def test_an_init_does_not_hide_that_a_command_cannot_run(bench: Bench, command: str, errno: int) -> None:
+    """The start fails as it does without an init, not later inside."""
+    failure = await bench.fails(bench.plan(command, init=INIT))
+    assert (failure.operation, failure.syscall, failure.errno) == (f"execute {command} below an init", "execve", errno)
 
 
 async def test_the_end_is_told_as_often_as_it_is_asked_for(bench: Bench) -> None:
@@ -367,7 +386,9 @@ async def test_a_terminal_can_be_resized(bench: Bench) -> None:
     """The program is told by SIGWINCH, and sees the new size."""
     script = "trap 'stty size; exit 0' WINCH; echo up; sleep 1000 & wait"
     running = await bench.start(bench.plan("sh", "-c", script, mounts=(op.OpenTerminal(30, 100),)), terminal=True)
-    assert await running.client.receive_some() == b"up\r\n"
+    told = b""
+    while told != b"up\r\n":
+        told += await running.client.receive_some()
     await bench.kernel.resize("box", 40, 120)
     assert (await bench.finish(running)).stdout == b"40 120\r\n"
 
@@ -485,6 +506,48 @@ async def test_bind_mounts_show_the_hosts_files_and_can_be_read_only(bench: Benc
     assert b"Read-only file system" in outcome.stderr
     assert bench.ground.exists(f"{data}/made")
     assert not bench.ground.exists(f"{data}/x")
+    assert bench.ground.strays() == []
+
+
+async def test_a_missing_bind_source_is_made_with_its_parents_where_that_was_asked_for(bench: Bench) -> None:
+    """`-v` makes the host's directory, which then stays."""
+    made = f"{bench.ground.root}/a/b/c"
+    prepare = (op.MakeDirectory(made, 0o755, lasting=True, parents=True),)
+    assert (await bench.run("touch", "/data/x", prepare=prepare, mounts=(op.BindInRoot(made, "/data"),))).code == 0
+    assert bench.ground.exists(f"{made}/x")
+
+
+@pytest.mark.parametrize("target", ["/proc/1", "/proc/sys/kernel", "/proc", "/linked"])
+async def test_s06_nothing_is_mounted_inside_proc(bench: Bench, target: str) -> None:
+    """Neither by its name nor through a link of the image (CVE-2019-16884): what is trusted of /proc comes from the kernel."""
+    data = f"{bench.ground.root}/data"
+    bench.ground.make_directory(data)
+    for key, mount in (("one", op.BindInRoot(data, target)), ("two", op.MountInRoot("tmpfs", target))):
+        plan = bench.plan("true", key=key, mounts=(op.SymlinkInRoot("/linked", "/proc/sys"), mount))
+        failure = await bench.fails(plan, key)
+        assert (failure.syscall, failure.errno) == (f'"{target}" cannot be mounted because it is inside /proc', EPERM)
+
+
+async def test_a_file_of_proc_that_is_emulated_can_be_bound(bench: Bench) -> None:
+    """What lxcfs does for /proc/meminfo works as with Docker."""
+    bench.ground.write(f"{bench.ground.root}/uptime", b"1.00 1.00\n")
+    outcome = await bench.run("cat", "/proc/uptime", mounts=(op.BindInRoot(f"{bench.ground.root}/uptime", "/proc/uptime"),))
+    assert outcome.stdout == b"1.00 1.00\n"
+
+
+async def test_a_bind_to_a_linked_path_stays_inside_the_root(bench: Bench) -> None:
+    """The image's link is followed beneath the root, absolute or not (S4, S7)."""
+    data = f"{bench.ground.root}/data"
+    bench.ground.make_directory(data)
+    bench.ground.write(f"{data}/file", b"bound\n")
+    mounts = (
+        op.MakeDirectoryInRoot("/real"),
+        op.SymlinkInRoot("/absolute", "/real"),
+        op.SymlinkInRoot("/above", "../../../real"),
+        op.BindInRoot(data, "/absolute/one"),
+        op.BindInRoot(f"{data}/file", "/above/two"),
+    )
+    assert (await bench.run("cat", "/real/one/file", "/real/two", mounts=mounts)).stdout == b"bound\n" * 2
     assert bench.ground.strays() == []
 
 

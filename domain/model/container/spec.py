@@ -21,6 +21,8 @@ class MountSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     recursive: bool = True
     create_source: bool = False
     """``-v`` makes a missing host directory, ``--mount`` refuses it."""
+    readonly_recursive: bool = True
+    """Whether ``readonly`` holds for mounts below as well, as in Docker since 25."""
     size_bytes: int = 0
     mode: int = 0o1777
     options: tuple[str, ...] = ()

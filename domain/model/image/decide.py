@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from docket.domain.errors import Conflict, NotFound, Rejection
+from docket.domain.errors import Conflict, Rejection
 from docket.domain.model import texts
 from docket.domain.model.image import commands, events
 from docket.domain.model.image.state import Image, ImageStatus
@@ -12,23 +12,28 @@ from docket.domain.oci.reference import InvalidReference, parse_reference
 Decision = list[events.ImageEvent] | Rejection
 
 _SHORT_ID = 12
+_WHOLE_ID = 64
 
 
-def find_image(state: EngineState, name: str) -> Image | NotFound:
+def find_image(state: EngineState, name: str) -> Image | Rejection:
     """The image that an id, a unique prefix of an id, or a reference means."""
-    image = _by_id(state, name) or _by_reference(state, name)
+    image = _by_id(state, name)
+    shown = name
+    if image is None and not _is_whole_id(name):
+        try:
+            reference = parse_reference(name)
+        except InvalidReference as error:
+            return error.rejection
+        found, shown = state.references.get(str(reference)), reference.familiar
+        image = state.images[found] if found is not None else None
     if image is None or image.status is not ImageStatus.PRESENT:
-        return texts.no_such_image(name)
+        return texts.no_such_image(shown)
     return image
 
 
-def _by_reference(state: EngineState, name: str) -> Image | None:
-    try:
-        reference = str(parse_reference(name))
-    except InvalidReference:
-        return None
-    found = state.references.get(reference)
-    return state.images[found] if found is not None else None
+def _is_whole_id(name: str) -> bool:
+    digits = name.removeprefix("sha256:")
+    return len(digits) == _WHOLE_ID and set("0123456789abcdef").issuperset(digits)
 
 
 def _by_id(state: EngineState, name: str) -> Image | None:

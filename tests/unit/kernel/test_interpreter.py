@@ -23,6 +23,8 @@ EXAMPLES: tuple[op.AnyOperation, ...] = (
     op.WriteCgroup("/sys/fs/cgroup/docket/x", "pids.max", "5"),
     op.JoinNamespaces(1, 1, ("pid",)),
     op.Clone(("mount", "uts", "net", "user"), "/sys/fs/cgroup/docket/x"),
+    op.HoldTree("/etc", True, "rshared"),
+    op.HoldPeerTree(1, 1, "/etc"),
     op.WriteIdMaps((op.IdMapping(0, 100_000, 65_536),), (op.IdMapping(0, 100_000, 65_536),)),
     op.SetDumpable(0),
     op.Setsid(),
@@ -121,7 +123,7 @@ def test_s15_a_process_that_started_at_another_time_is_not_joined(stage: Stage) 
 
 def test_rights_that_are_gone_are_missed(stage: Stage) -> None:
     """Without CAP_SETPCAP no bounding set is dropped; a user that is no root has no CAP_SYS_ADMIN for a filter."""
-    for operation in EXAMPLES[:25]:
+    for operation in EXAMPLES[:27]:
         stage.interpreter.perform(operation, stage.task)
     stage.interpreter.perform(op.SetUser(), stage.task)
     assert stage.errno(op.DropBounding(1)) == EPERM

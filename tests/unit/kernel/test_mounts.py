@@ -1,8 +1,13 @@
 """Mount namespaces in memory: resolution, copies, binds, pivot."""
 
+from collections.abc import Callable
+
 import pytest
 
+from docket.domain.model.container.spec import MountSpec
+from docket.domain.ports import Launch, LaunchFailed
 from docket.kernel.fake.filesystem import Directory, File, Link, seed
+from docket.kernel.fake.kernel import FakeKernel
 from docket.kernel.fake.linux_errno import EINVAL, ELOOP, ENOENT, ENOTDIR, CallFailed
 from docket.kernel.fake.mounts import Mount, MountNamespace, path_of
 
@@ -100,3 +105,47 @@ def test_mounts_that_reach_the_host_are_told() -> None:
     copied.mounts[0].propagation = "slave"
     copied.mount(Mount("tmpfs", "tmpfs", Directory(0o755), copied.resolve(copied.root(), "/a")))
     assert host.strays == ["/a"]
+
+
+async def shared_start(make_launch: Callable[..., Launch], mounts: tuple[MountSpec, ...]) -> tuple[FakeKernel, str]:
+    """Start a container with these mounts; the kernel, and what the start failed with."""
+    kernel = FakeKernel()
+    for path in ("/srv/data", "/srv/more"):
+        kernel.make_layer(path, system=False)
+    try:
+        await kernel.launch(make_launch(kernel, "sleep", "1000", mounts=mounts))
+    except LaunchFailed as failure:
+        return kernel, failure.syscall
+    return kernel, ""
+
+
+async def test_a_shared_bind_is_a_peer_and_nothing_of_the_engines_reaches_the_host(make_launch: Callable[..., Launch]) -> None:
+    """Other mounts are made before it, so that none of them lies on it."""
+    shared = MountSpec("bind", "/data", "/srv/data", propagation="rshared")
+    kernel, failed = await shared_start(
+        make_launch, (shared, MountSpec("tmpfs", "/data2"), MountSpec("bind", "/b", "/srv/more"))
+    )
+    assert failed == ""
+    assert kernel.model.host_mounts.strays == []
+    process = next(process for process in kernel.model.processes.living() if process.args == ("sleep", "1000"))
+    assert process.mounts.resolve(process.root, "/data")[-1].mount.propagation == "shared"
+
+
+async def test_a_second_shared_bind_is_not_attached_to_a_first_one(make_launch: Callable[..., Launch]) -> None:
+    """It would appear on the host, whatever name led there."""
+    mounts = tuple(MountSpec("bind", target, "/srv/data", propagation="shared") for target in ("/data", "/data/more"))
+    kernel, failed = await shared_start(make_launch, mounts)
+    assert failed == "move_mount"
+    assert kernel.model.host_mounts.strays == []
+
+
+async def test_a_private_source_cannot_be_shared(make_launch: Callable[..., Launch]) -> None:
+    """Docker's sentence, before anything is mounted."""
+    kernel = FakeKernel()
+    kernel.make_layer("/srv/data", system=False)
+    kernel.model.host_mounts.mounts[0].propagation = "private"
+    for propagation, wanted in (("rshared", "a shared"), ("slave", "a shared or slave")):
+        mounts = (MountSpec("bind", "/data", "/srv/data", propagation=propagation),)
+        with pytest.raises(LaunchFailed) as caught:
+            await kernel.launch(make_launch(kernel, "true", mounts=mounts))
+        assert caught.value.syscall == f"path /srv/data is mounted on / but it is not {wanted} mount"
