@@ -3,70 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from docker_daemon import DAEMON, Daemon
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(shutil.which("docker") is None, reason="no docker CLI is installed"),
 ]
-
-_DAEMON = "import sys; from docket.cli.main import main; sys.argv[0] = 'docket'; main()"
-
-
-class Daemon:
-    """A daemon of the test's own, on its own roots and socket."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.host = f"unix://{root}/docket.sock"
-        self.start()
-
-    def start(self) -> None:
-        arguments = [
-            "daemon", "--data-root", f"{self.root}/data", "--exec-root", f"{self.root}/exec", "-H", self.host,
-        ]  # fmt: skip
-        self.process = subprocess.Popen([sys.executable, "-c", _DAEMON, *arguments])
-        for _ in range(200):
-            if self.docker("version").returncode == 0:
-                return
-            assert self.process.poll() is None, "the daemon ended"
-            time.sleep(0.05)
-        raise AssertionError("the daemon does not answer")
-
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        self.process.send_signal(number)
-        self.process.wait(20)
-
-    def docker(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "DOCKER_HOST": self.host}
-        return subprocess.run(
-            ["docker", *arguments], input=stdin, env=environment, text=True, capture_output=True, timeout=60, check=False
-        )
-
-    def out(self, *arguments: str, stdin: str | None = None) -> str:
-        done = self.docker(*arguments, stdin=stdin)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    running = Daemon(tmp_path_factory.mktemp("docket"))
-    yield running
-    for container in running.out("ps", "-aq").split():
-        running.docker("rm", "-f", container)
-    running.stop()
-    assert not os.listdir(running.root / "exec" / "containers")
 
 
 def test_run_prints_output_and_gives_the_exit_code(daemon: Daemon) -> None:
@@ -231,11 +182,11 @@ def test_a_limit_or_an_option_that_cannot_be_kept_is_refused(daemon: Daemon) -> 
 
 
 def _docket(daemon: Daemon, *arguments: str) -> str:
-    command = [sys.executable, "-c", _DAEMON, "-H", daemon.host, *arguments]
+    command = [sys.executable, "-c", DAEMON, "-H", daemon.host, *arguments]
     return subprocess.run(command, text=True, capture_output=True, timeout=60, check=True).stdout
 
 
 def _log_of(daemon: Daemon) -> list[dict[str, Any]]:
-    command = [sys.executable, "-c", _DAEMON, "-H", daemon.host, "log", "--json"]
+    command = [sys.executable, "-c", DAEMON, "-H", daemon.host, "log", "--json"]
     shown = subprocess.run(command, text=True, capture_output=True, timeout=60, check=True)
     return [json.loads(line) for line in shown.stdout.splitlines()]

@@ -1,0 +1,78 @@
+"""A docket daemon for the tests of this folder, and the unmodified docker CLI that speaks to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+DAEMON = "import sys; from docket.cli.main import main; sys.argv[0] = 'docket'; main()"
+
+
+class _Connection(HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=30)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(30)
+        self.sock.connect(self._path)
+
+
+class Daemon:
+    """A daemon of the test's own, on its own roots and socket."""
+
+    def __init__(self, root: Path, *before: str) -> None:
+        """``before`` is a command that executes the daemon, such as ``unshare --mount``."""
+        self.root = root
+        self._before = before
+        self.host = f"unix://{root}/docket.sock"
+        self.start()
+
+    def start(self) -> None:
+        arguments = [
+            "daemon", "--data-root", f"{self.root}/data", "--exec-root", f"{self.root}/exec", "-H", self.host,
+        ]  # fmt: skip
+        self.process = subprocess.Popen([*self._before, sys.executable, "-c", DAEMON, *arguments])
+        for _ in range(200):
+            if self.docker("version").returncode == 0:
+                return
+            assert self.process.poll() is None, "the daemon ended"
+            time.sleep(0.05)
+        raise AssertionError("the daemon does not answer")
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+        self.process.wait(20)
+
+    def docker(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "DOCKER_HOST": self.host}
+        return subprocess.run(
+            ["docker", *arguments], input=stdin, env=environment, text=True, capture_output=True, timeout=60, check=False
+        )
+
+    def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """One request to the API itself: the status, and the answer's JSON."""
+        connection = _Connection(f"{self.root}/docket.sock")
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            data = answer.read()
+            return answer.status, json.loads(data) if data else None
+        finally:
+            connection.close()
+
+    def out(self, *arguments: str, stdin: str | None = None) -> str:
+        done = self.docker(*arguments, stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
