@@ -73,13 +73,15 @@ async def open_engine(places: Places, launcher: Launcher) -> AsyncIterator[Engin
     rootfs = OverlayRootfs(snapshotter, lambda reason: print(f"docket: {reason}", file=sys.stderr))
     with SqliteEventStore(Path(places.data_root, "log.db"), Codec(EVENT_TYPES), state_schema=_STATE_SCHEMA) as store:
         async with LinuxKernel.open(launcher) as kernel, trio.open_nursery() as nursery:
+            outputs = FileOutputLogs()
+            await nursery.start(outputs.run)
             files = HostFiles(read_text("/etc/resolv.conf"), read_text("/etc/hosts"))
             ports = Ports(
                 store,
                 kernel,
                 SystemClock(),
                 RandomIds(),
-                FileOutputLogs(),
+                outputs,
                 rootfs,
                 ImageImports(content, snapshotter),
                 places,

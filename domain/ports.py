@@ -6,10 +6,11 @@ and its subclasses (the store: `StoreError`), never an exception of the library 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
+import trio
 
 from docket.domain.errors import KernelError
 from docket.domain.log import Batch, Event, StoredEvent
@@ -164,6 +165,8 @@ class Attachment(msgspec.Struct, frozen=True):
     detach_keys: bytes = b""
     early: bytes = b""
     """Bytes of stdin that came before the stream was handed over."""
+    past_after: int | None = None
+    """Send first what the runs behind this one have written to the log (-1: all of it), and lose or repeat nothing at the seam."""
 
 
 class Launch(msgspec.Struct, frozen=True):
@@ -183,6 +186,8 @@ class Launch(msgspec.Struct, frozen=True):
     stdin: bool = False
     stdin_once: bool = False
     log: LogSettings | None = None
+    run: int = 0
+    """Which run of the container it is; the log tells runs apart by it."""
     attachments: tuple[Attachment, ...] = ()
     cgroup: str = ""
     """The cgroup that the process's out-of-memory kills are read from."""
@@ -304,17 +309,32 @@ class Ids(Protocol):
 
 
 class LogEntry(msgspec.Struct, frozen=True):
-    """A piece of a container's output. ``stream`` is 1 (stdout) or 2 (stderr)."""
+    """A piece of a container's output. ``stream`` is 1 (stdout) or 2 (stderr); 0 is the beginning of a run (`output_log`)."""
 
     time_ns: int
     stream: int
     data: bytes
+    continues: bool = False
+    """The piece continues a line whose beginning was an entry before it."""
 
 
 class OutputLogs(Protocol):
-    """Containers' output as the shims wrote it."""
+    """Containers' output as the shims wrote it. Reading costs no more memory than a piece, or a line, however long the log is."""
 
-    def read(self, path: str, *, follow: bool = False) -> AsyncIterator[LogEntry]: ...
+    def read(self, path: str, *, after_run: int = -1) -> AsyncGenerator[LogEntry, None]:
+        """The pieces that have been written, as they were written, by the runs behind ``after_run``."""
+        ...
+
+    def lines(
+        self, path: str, *, run: int = 0, tail: int | None = None, until: trio.Event | None = None
+    ) -> AsyncGenerator[LogEntry, None]:
+        """Whole lines, several in one entry where they came together.
+
+        ``run`` is the run that goes on: its unfinished line is held back; 0 when none does. ``tail`` lines from the end at most.
+        With ``until`` also the lines to come, until it is set, everything written before that was given, and the rest of an
+        unfinished line too; or until the next run begins.
+        """
+        ...
 
     async def remove(self, path: str) -> None: ...
 

@@ -12,7 +12,8 @@ from docket.adapters.api import container_json
 from docket.adapters.api.container_request import create_request
 from docket.adapters.api.filters import parse_filters
 from docket.adapters.api.history import state_at
-from docket.adapters.api.streams import attach, logs
+from docket.adapters.api.logs import logs
+from docket.adapters.api.streams import attach
 from docket.adapters.http import Request, Response, Route, Stream, StreamSender
 from docket.domain.confinement.signals import parse_signal
 from docket.domain.engine import Engine

@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from docket.adapters.api.filters import parse_filters
-from docket.adapters.api.streams import parse_time
+from docket.adapters.api.times import parse_time
 from docket.adapters.http import Request, Route, Stream, StreamSender
 from docket.domain.engine import Engine
 from docket.domain.log import StoredEvent

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import trio
 
+from docket.adapters.api.times import parse_time
 from docket.adapters.http import Request, Response, Route
 from docket.domain.engine import Engine
 from docket.domain.errors import CorruptEvent, NotFound, Rejected
@@ -70,8 +71,6 @@ def _result(line: bytes) -> OperationResult:
 
 async def state_at(engine: Engine, at: str | None) -> EngineState:
     """The state at a position of the log or at a time (RFC 3339 or seconds); the present one when nothing is asked."""
-    from docket.adapters.api.streams import parse_time
-
     if not at:
         return engine.state
     store = engine.ports.store

@@ -78,6 +78,7 @@ def _prepare(engine: Engine, container: Container) -> tuple[Confinement, Plan, L
         stdin=spec.stdin,
         stdin_once=spec.stdin_once,
         log=LogSettings(ports.places.log(container.id), spec.log_max_bytes, spec.log_files),
+        run=container.run,
         attachments=tuple(engine.waiting.pop(container.id, ())),
         cgroup=ports.places.cgroup(ports.kernel.host(), container.id),
     )

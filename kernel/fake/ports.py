@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
+from docket.domain.output_lines import LineAssembler
+from docket.domain.output_log import RUN_BEGINS
 from docket.domain.ports import LogEntry, LogSettings
 from docket.kernel.fake.filesystem import Directory, Inode, directory_at, seed
 
@@ -37,7 +40,7 @@ class _OutputFile:
 class FakeOutputLogs:
     """Implements `docket.domain.ports.OutputLogs`.
 
-    Following a log waits for its first writer, and ends when the last writer has closed it or it is removed.
+    Following a log ends when its last writer has closed it or it is removed, too.
     """
 
     def __init__(self) -> None:
@@ -66,28 +69,47 @@ class FakeOutputLogs:
 
     def content(self, path: str, stream: int | None = None) -> bytes:
         """All that was written, of one stream or both, for tests."""
-        return b"".join(entry.data for entry in self.entries(path) if stream in (None, entry.stream))
+        return b"".join(entry.data for entry in self.entries(path) if entry.stream in (stream or 1, stream or 2))
 
     def entries(self, path: str) -> list[LogEntry]:
         """All entries that are kept, for tests."""
         return list(self._files[path].entries) if path in self._files else []
 
-    async def read(self, path: str, *, follow: bool = False) -> AsyncIterator[LogEntry]:
-        """The entries so far, and with ``follow`` those to come."""
-        file = self._files.setdefault(path, _OutputFile()) if follow else self._files.get(path, _OutputFile())
-        while follow and not file.writers and not file.entries and not file.removed:
-            await file.changed.wait()
-        position = file.dropped
-        while True:
+    async def read(self, path: str, *, after_run: int = -1) -> AsyncGenerator[LogEntry, None]:
+        """The entries so far."""
+        await trio.lowlevel.checkpoint()
+        shown = after_run < 0
+        for entry in self.entries(path):
+            if entry.stream == RUN_BEGINS:
+                shown = shown or _run_of(entry) > after_run
+            elif shown:
+                yield entry
+
+    async def lines(
+        self, path: str, *, run: int = 0, tail: int | None = None, until: trio.Event | None = None
+    ) -> AsyncGenerator[LogEntry, None]:
+        """Whole lines, as the port says; ``until`` is looked at whenever the log changes, and when its last writer closes it."""
+        await trio.lowlevel.checkpoint()
+        file = self._files.setdefault(path, _OutputFile()) if until is not None else self._files.get(path, _OutputFile())
+        assembler = LineAssembler()
+        past = [line for entry in file.entries for line in assembler.feed(entry)]
+        past += assembler.flush() if not run and until is None else []
+        for line in past if tail is None else _last(past, tail):
+            yield line
+        position = file.dropped + len(file.entries)
+        while until is not None:
             position = max(position, file.dropped)
             for entry in file.entries[position - file.dropped :]:
                 position += 1
-                yield entry
-            if position < file.dropped + len(file.entries):
-                continue
-            if not follow or not file.writers:
-                return
+                if entry.stream == RUN_BEGINS and _run_of(entry) > run:
+                    break
+                for line in assembler.feed(entry):
+                    yield line
+            if until.is_set() or not file.writers:
+                break
             await file.changed.wait()
+        for line in assembler.flush():
+            yield line
 
     async def remove(self, path: str) -> None:
         """Forget a log."""
@@ -97,6 +119,21 @@ class FakeOutputLogs:
             file.removed = True
             file.writers = 0
             file.wake()
+
+
+def _run_of(entry: LogEntry) -> int:
+    return int.from_bytes(entry.data, "big")
+
+
+def _last(entries: list[LogEntry], count: int) -> list[LogEntry]:
+    """The last ``count`` lines of entries that hold whole lines."""
+    kept: list[LogEntry] = []
+    for entry in reversed(entries):
+        lines = entry.data.splitlines(keepends=True)[-count:] if count else []
+        count -= len(lines)
+        if lines:
+            kept.append(msgspec.structs.replace(entry, data=b"".join(lines)))
+    return kept[::-1]
 
 
 class FakeClock:

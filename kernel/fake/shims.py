@@ -9,6 +9,7 @@ import json
 
 import trio
 
+from docket.domain.output_log import RUN_BEGINS
 from docket.domain.ports import Exit, Launch, LogEntry
 from docket.kernel.fake.filesystem import File, directory_at
 from docket.kernel.fake.linux_errno import ENOENT, CallFailed
@@ -58,8 +59,14 @@ class Shims(Observer):
         process.args = ("docket-shim",)
         settings = launch.log
 
+        run = launch.run
+
         def write_log(stream: int, data: bytes) -> None:
+            nonlocal run
             if settings is not None:
+                if run:
+                    self._logs.append(settings, LogEntry(self._model.clock.now_ns(), RUN_BEGINS, run.to_bytes(4, "big")))
+                    run = 0
                 self._logs.append(settings, LogEntry(self._model.clock.now_ns(), stream, data))
 
         streams = Streams(
@@ -67,6 +74,7 @@ class Shims(Observer):
             stdin=launch.stdin,
             stdin_once=launch.stdin_once,
             write_log=write_log if settings is not None else None,
+            past=(lambda: self._logs.entries(settings.path)) if settings is not None else list,
         )
         if settings is not None:
             self._logs.open(settings.path)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import trio
 
-from docket.domain.ports import Attachment
+from docket.domain.output_log import RUN_BEGINS
+from docket.domain.ports import Attachment, LogEntry
 
 _EOT = 4
 
@@ -119,13 +120,20 @@ class Streams:
     """The standard streams of one process. ``write_log`` keeps output, given stream and data."""
 
     def __init__(
-        self, *, terminal: bool, stdin: bool, stdin_once: bool, write_log: Callable[[int, bytes], None] | None = None
+        self,
+        *,
+        terminal: bool,
+        stdin: bool,
+        stdin_once: bool,
+        write_log: Callable[[int, bytes], None] | None = None,
+        past: Callable[[], list[LogEntry]] = list,
     ) -> None:
         self.terminal = terminal
         self.rows = 0
         self.columns = 0
         self._stdin_once = stdin_once
         self._write_log = write_log
+        self._past = past
         self._clients: list[_Client] = []
         self._input = bytearray()
         self._ended = not (stdin or terminal)
@@ -142,10 +150,20 @@ class Streams:
         assert isinstance(endpoint, FakeEndpoint)
         client = _Client(attachment, endpoint)
         self._clients.append(client)
+        if attachment.past_after is not None:
+            self._tell_past(client, attachment.past_after)
         if attachment.stdin:
             if attachment.early:
                 self._receive(client, attachment.early)
             endpoint.take_input(lambda data: self._receive(client, data))
+
+    def _tell_past(self, client: _Client, after_run: int) -> None:
+        shown = after_run < 0
+        for entry in self._past():
+            if entry.stream == RUN_BEGINS:
+                shown = shown or int.from_bytes(entry.data, "big") > after_run
+            elif shown:
+                client.deliver(entry.stream, entry.data)
 
     def write(self, stream: int, data: bytes) -> None:
         """Output of the process. A terminal has one stream only, and ends lines with CR LF."""

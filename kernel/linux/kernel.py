@@ -243,6 +243,7 @@ def _request(launch: Launch) -> bytes:
             "stdin": launch.stdin,
             "stdin_once": launch.stdin_once,
             "log": launch.log,
+            "run": launch.run,
             "cgroup": launch.cgroup,
             "attachments": len(launch.attachments),
         }
@@ -258,6 +259,7 @@ async def _hand_over(shim: _Shim, attachment: Attachment) -> None:
         "multiplexed": attachment.multiplexed,
         "detach_keys": attachment.detach_keys.hex(),
         "early": attachment.early.hex(),
+        "past_after": attachment.past_after,
     }
     descriptor = attachment.endpoint.fileno().to_bytes(4, "little")
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)]

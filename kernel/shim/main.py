@@ -34,7 +34,6 @@ _READ = 262_144
 _PIPE = 262_144
 _F_SETPIPE_SZ = 1031
 _MESSAGE = 65_536
-_DRAIN_SECONDS = 10
 
 
 def run(control: int, request_fd: int) -> None:
@@ -87,7 +86,7 @@ class Shim:
             return
         if self._request["log"]:
             settings = self._request["log"]
-            self._log = OutputLog(settings["path"], settings["max_bytes"], settings["files"])
+            self._log = OutputLog(settings["path"], settings["max_bytes"], settings["files"], self._request["run"])
         identity = self._identity()
         self._tell({"launched": self._birth.lines, **identity})
         self._begin_watching()
@@ -151,14 +150,8 @@ class Shim:
         return not any(client.pending for client in self._clients.values())
 
     def _turn(self) -> None:
-        timeout = -1 if self._exit is None else _DRAIN_SECONDS
-        events = self._epoll.poll(timeout)
-        if not events and self._exit is not None and (self._released or self._control is None):
-            for client in list(self._clients.values()):
-                self._drop(client)
-            return
         ended = False
-        for descriptor, mask in events:
+        for descriptor, mask in self._epoll.poll():
             if descriptor == self._birth.pidfd:
                 ended = True
             elif descriptor in self._outputs:
@@ -175,23 +168,23 @@ class Shim:
             self._reap()
         self._balance()
 
-    def _pump(self, descriptor: int) -> bool:
-        """Move one piece of output; False when there is none for now or no more at all."""
+    def _pump(self, descriptor: int) -> int:
+        """Move one piece of output; returns its size, 0 when there is none for now or no more at all."""
         try:
             data = os.read(descriptor, _READ)
         except BlockingIOError:
-            return False
+            return 0
         except OSError:
             data = b""  # EIO: the terminal's other side is closed
         if not data:
             self._close_output(descriptor)
-            return False
+            return 0
         stream = self._outputs[descriptor]
         if self._log is not None:
             self._log.append(stream, data)
         for client in self._clients.values():
             client.send(stream, data)
-        return True
+        return len(data)
 
     def _close_output(self, descriptor: int) -> None:
         del self._outputs[descriptor]
@@ -311,6 +304,12 @@ class Shim:
             descriptors = array.array("i", ancillary[0][2])
             client = Client(descriptors[0], order["attach"])
             self._clients[client.fileno()] = client
+            after_run = order["attach"]["past_after"]
+            if after_run is not None and self._log is not None:
+                client.send_past(self._log.past(after_run))
+                client.flush()
+            if self._birth.pid:
+                self._read_client(client)
         elif "resize" in order and self._terminal >= 0:
             set_window_size(self._terminal, *order["resize"])
         elif "release" in order:
@@ -340,8 +339,10 @@ class Shim:
         _, status = os.waitpid(self._birth.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         for descriptor in list(self._outputs):
-            while self._pump(descriptor):
-                pass
+            # What the process wrote fits into its pipe; its children may hold that open and write for ever.
+            left = _PIPE
+            while left > 0 and (moved := self._pump(descriptor)):
+                left -= moved
         self._exit = {
             "code": code if code >= 0 else 128 - code,
             "oom": self._oom_killed(),

@@ -13,7 +13,7 @@ from typing import Protocol
 import pytest
 import trio
 
-from docket.domain.output_log import HEADER_BYTES, decode_header
+from docket.domain.output_log import BLOCK_BYTES, records
 from docket.domain.ports import Endpoint, Kernel
 from docket.kernel.fake.filesystem import File
 from docket.kernel.fake.kernel import FakeKernel
@@ -196,12 +196,9 @@ class LinuxGround:
         return SocketClient()
 
     def logged(self, path: str) -> list[tuple[int, bytes]]:
-        data, records = Path(path).read_bytes(), []
-        while data:
-            _, stream, length = decode_header(data[:HEADER_BYTES])
-            records.append((stream, data[HEADER_BYTES : HEADER_BYTES + length]))
-            data = data[HEADER_BYTES + length :]
-        return records
+        data = Path(path).read_bytes()
+        blocks = (data[start : start + BLOCK_BYTES] for start in range(0, len(data), BLOCK_BYTES))
+        return [(stream, piece) for block in blocks for _, _, stream, _, piece in records(block)]
 
     def strays(self) -> list[str]:
         return sorted(self._mountinfo() - self._mounts)

@@ -364,6 +364,17 @@ async def test_a_later_client_gets_what_comes_later(bench: Bench) -> None:
     assert demultiplexed(await client.receive_all()) == (b"late\n", b"")
 
 
+async def test_a_client_that_asks_for_the_past_loses_and_repeats_nothing(bench: Bench) -> None:
+    """What the log holds comes first, then what the process writes from then on: one seam, at the right byte."""
+    running = await bench.start(bench.plan("sh", "-c", "echo early; read go; echo late; echo noise >&2"), stdin=True)
+    await bench.lines(running)
+    client = bench.ground.client()
+    await bench.kernel.attach("box", Attachment(client.endpoint, past_after=-1))
+    running.client.send(b"go\n")
+    await bench.finish(running)
+    assert demultiplexed(await client.receive_all()) == (b"early\nlate\n", b"noise\n")
+
+
 async def test_clients_stay_connected_until_the_release(bench: Bench) -> None:
     """The end of the stream means that the end is in the log: the docker CLI asks for the status then."""
     running = await bench.start(bench.plan("true"))

@@ -15,18 +15,18 @@ async def test_following_a_log_ends_with_its_writer(nursery: trio.Nursery) -> No
     logs, seen = FakeOutputLogs(), []
 
     async def follow() -> None:
-        seen.extend([entry.data async for entry in logs.read("/log", follow=True)])
+        seen.extend([entry.data async for entry in logs.lines("/log", run=1, until=trio.Event())])
         seen.append(b"end")
 
+    logs.open("/log")
     nursery.start_soon(follow)
     await wait_all_tasks_blocked()
-    logs.open("/log")
-    logs.append(SETTINGS, LogEntry(1, 1, b"a"))
+    logs.append(SETTINGS, LogEntry(1, 1, b"a\n"))
     await wait_all_tasks_blocked()
     logs.append(SETTINGS, LogEntry(2, 2, b"b"))
     logs.close("/log")
     await wait_all_tasks_blocked()
-    assert seen == [b"a", b"b", b"end"]
+    assert seen == [b"a\n", b"b", b"end"]
 
 
 async def test_a_full_log_loses_its_oldest_entries() -> None:
