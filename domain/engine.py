@@ -203,6 +203,11 @@ class Engine:
         """Wait for the next event of any kind."""
         await self._changed.wait()
 
+    @property
+    def subscribers(self) -> int:
+        """How many read the events as they become durable."""
+        return len(self._subscribers)
+
     @contextmanager
     def subscribe(self) -> Iterator[trio.MemoryReceiveChannel[StoredEvent]]:
         """Durable events from now on; a reader that falls 10,000 events behind is let go."""

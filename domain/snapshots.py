@@ -55,4 +55,5 @@ class Snapshots:
             if engine.state.position == position:
                 break
         engine.save_snapshot()
+        engine.ports.report("debug", "State snapshot taken", position=engine.state.position)
         self.due = engine.state.position + EVERY_EVENTS

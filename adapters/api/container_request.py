@@ -47,7 +47,9 @@ def create_request(body: dict[str, Any], name: str) -> Create:
         dns_options=_list(host, "DnsOptions"),
         readonly_rootfs=bool(host.get("ReadonlyRootfs")),
         mounts=_mounts(host),
-        shm_bytes=host.get("ShmSize") or 67_108_864,
+        shm_bytes=host.get("ShmSize") or 0,
+        log_max_bytes=0,
+        log_files=0,
         devices=tuple(
             DeviceSpec(device["PathOnHost"], device["PathInContainer"], device.get("CgroupPermissions") or "rwm")
             for device in host.get("Devices") or ()
