@@ -221,5 +221,5 @@ async def _reload(engine: Engine, read: Callable[[], DaemonOptions], log: Daemon
         log("error", "Error reconfiguring the daemon", error=error)
         return
     log.set_level(engine.settings.log_level)
-    shown = {name.replace("_", "-"): getattr(engine.settings, name) for name in RELOADABLE}
+    shown = {name.removesuffix("_seconds").replace("_", "-"): getattr(engine.settings, name) for name in RELOADABLE}
     log("info", f"Reloaded configuration: {msgspec.json.encode(shown).decode()}")

@@ -85,7 +85,7 @@ def read_options(flags: dict[str, Any], given: frozenset[str]) -> DaemonOptions:
     found = from_file or {}
     told = {name: found.get(_FILE_KEYS.get(name, name), value) for name, value in flags.items()}
     try:
-        return _options(told, set(found), path if from_file is not None else "", given)
+        return _options(told, set(found), os.path.abspath(path) if from_file is not None else "", given)
     except ValueError as error:
         raise OptionsRefused(str(error)) from None
 
