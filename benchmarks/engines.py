@@ -89,6 +89,8 @@ class ApiEngine(Engine):
 
     # Where the engine would throw old output away, a scenario about output asks it to keep everything.
     log_config: ClassVar[dict[str, object] | None] = None
+    # Whether a daemon that was killed can be started again while what it left behind still runs.
+    starts_after_kill: ClassVar[bool] = True
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -136,10 +138,10 @@ class ApiEngine(Engine):
                     raise EngineFailed(f"{self.name} does not answer; its log ends with: {text}") from None
                 time.sleep(0.005)
 
-    def stop(self) -> None:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Ends the daemon and waits for it."""
         if self._daemon is not None:
-            self._daemon.send_signal(signal.SIGTERM)
+            self._daemon.send_signal(number)
             self._daemon.wait(timeout=ANSWER_SECONDS)
             self._daemon = None
 
@@ -161,6 +163,7 @@ class Dockerd(ApiEngine):
     """Docker, with overlay2 and without a bridge."""
 
     name = "dockerd"
+    starts_after_kill = False  # its containerd lives on, and the next dockerd waits for one of its own
     programs = ("dockerd", "docker")
     log_config = {"Type": "json-file", "Config": {"max-size": "1g"}}
 

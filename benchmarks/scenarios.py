@@ -4,6 +4,7 @@ A scenario is a function of the engine and the sizes; it prepares, measures with
 single operations, CPU time is that of all the engine's processes until it has come to rest, divided by the number of operations.
 """
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -165,7 +166,8 @@ def memory(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
 
 
 def many(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
-    """`ps -a` with 10 and with many containers that do not run, and a start of the daemon with all of them."""
+    """`ps -a` with 10 and with many containers that do not run, and starts of the daemon with all of them: after a clean end,
+    and after a kill."""
     if not isinstance(engine, ApiEngine):
         return
     client = engine.client()
@@ -182,12 +184,15 @@ def many(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
     if sizes.renames:
         _rename(engine, containers, sizes.renames)
     client.close()
-    engine.stop()
-    meter = Meter(engine)
-    with meter.batch():
-        seconds = engine.start()
     history = f" after {sizes.renames} renames" if sizes.renames else ""
-    yield Measurement(f"start with {sizes.containers} containers{history}", seconds * 1000, "ms", meter.cpu_ms)
+    for number, end in ((signal.SIGTERM, ""), (signal.SIGKILL, ", killed")):
+        if number is signal.SIGKILL and not engine.starts_after_kill:
+            continue
+        engine.stop(number)
+        meter = Meter(engine)
+        with meter.batch():
+            seconds = engine.start()
+        yield Measurement(f"start with {sizes.containers} containers{history}{end}", seconds * 1000, "ms", meter.cpu_ms)
     with engine.client_closing() as client:
         for container in containers:
             client.remove(container)

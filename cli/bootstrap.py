@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -13,9 +12,9 @@ from pathlib import Path
 import trio
 
 from docket.adapters.api.errors import to_response
+from docket.adapters.api.info import API_VERSION
 from docket.adapters.api.routes import router
-from docket.adapters.api.system import API_VERSION
-from docket.adapters.http import Listener, Server
+from docket.adapters.http import Listener, Request, Server
 from docket.adapters.images.content_store import ContentStore
 from docket.adapters.images.layers import OverlaySnapshotter
 from docket.adapters.images.port import ImageImports
@@ -23,8 +22,10 @@ from docket.adapters.images.rootfs import OverlayRootfs
 from docket.adapters.logs.reader import FileOutputLogs
 from docket.domain.engine import Engine, Ports
 from docket.domain.jobs import JOBS
+from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.model.state import EVENT_TYPES
 from docket.domain.plan.settings import HostFiles, Places
+from docket.domain.ports import Reporter
 from docket.event_store.codec import Codec
 from docket.event_store.sqlite import SqliteEventStore
 from docket.kernel.explain import explain
@@ -65,12 +66,12 @@ def make_directories(places: Places) -> None:
 
 
 @asynccontextmanager
-async def open_engine(places: Places, launcher: Launcher) -> AsyncIterator[Engine]:
+async def open_engine(places: Places, launcher: Launcher, settings: EngineSettings, report: Reporter) -> AsyncIterator[Engine]:
     """An engine on the real kernel. Raises `StoreRefused` when the log cannot be opened."""
     make_directories(places)
     snapshotter = OverlaySnapshotter(places.data_root)
     content = ContentStore(f"{places.data_root}/content")
-    rootfs = OverlayRootfs(snapshotter, lambda reason: print(f"docket: {reason}", file=sys.stderr))
+    rootfs = OverlayRootfs(snapshotter, lambda reason: report("warning", reason))
     with SqliteEventStore(Path(places.data_root, "log.db"), Codec(EVENT_TYPES), state_schema=_STATE_SCHEMA) as store:
         async with LinuxKernel.open(launcher) as kernel, trio.open_nursery() as nursery:
             outputs = FileOutputLogs()
@@ -86,6 +87,8 @@ async def open_engine(places: Places, launcher: Launcher) -> AsyncIterator[Engin
                 ImageImports(content, snapshotter),
                 places,
                 files,
+                settings,
+                report,
             )
             nursery.start_soon(rootfs.run)
             engine = Engine(ports, nursery, JOBS)
@@ -102,7 +105,20 @@ async def serve(
 ) -> None:
     """Serve the API until the server is shut down."""
     headers = [("Api-Version", API_VERSION), ("Ostype", "linux"), ("Docker-Experimental", "false")]
-    server = Server(router(engine, explain), on_error=to_response, default_headers=headers, server_header="docket")
+    report = engine.ports.report
+
+    def answered(request: Request, status: int) -> None:
+        # Without the query: it may hold what must not be in a log (S54).
+        report("debug", f"{request.method} {request.path}", status=status, actor=request.peer.actor)
+
+    server = Server(
+        router(engine, explain),
+        on_error=to_response,
+        default_headers=headers,
+        server_header="docket",
+        log=lambda line: report("error", line),
+        answered=answered,
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve, listeners)
         task_status.started(server)

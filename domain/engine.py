@@ -2,7 +2,8 @@
 
 A command is decided against the whole state, its events are folded and handed to the log at once, and the caller goes on when
 they are on disk. Decisions are serial because nothing between deciding and submitting waits; effects run concurrently outside.
-When a commit fails, everything decided after it was decided on events that do not exist: the state is folded anew.
+When a commit fails, everything decided after it was decided on events that do not exist: the state is folded anew at the next
+look at it. Intents that were refused are gone, and whoever asked is told; facts are kept and tried again (`docket.domain.outbox`).
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from docket.domain.errors import Rejected, Rejection, StoreError
+from docket.domain.errors import Rejected, Rejection, StoreError, StoreFailed
 from docket.domain.log import Batch, Event, Metadata, StoredEvent
 from docket.domain.model.container.decide import Unsettled, find_container
 from docket.domain.model.container.state import Container
 from docket.domain.model.decide import Command, decide
+from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.model.job.events import JobAccepted, JobCompleted, JobFailed
-from docket.domain.model.state import EngineState, evolve, fold
+from docket.domain.model.state import EngineState, evolve
+from docket.domain.outbox import Outbox
 from docket.domain.plan.settings import HostFiles, Places
-from docket.domain.ports import Attachment, Clock, EventStore, Ids, Images, Kernel, OutputLogs, Rootfs, Ticket
+from docket.domain.ports import Attachment, Clock, EventStore, Ids, Images, Kernel, OutputLogs, Reporter, Rootfs, Ticket, silent
+from docket.domain.snapshots import Snapshots, state_at
+from docket.domain.verification import LogHealth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +47,8 @@ class Ports(msgspec.Struct, frozen=True):
     images: Images
     places: Places
     files: HostFiles
+    settings: EngineSettings = EngineSettings()
+    report: Reporter = silent
 
 
 class Job(msgspec.Struct):
@@ -66,23 +73,37 @@ class Engine:
         self.ports = ports
         self.nursery = nursery
         self.jobs = jobs
-        self.state = EngineState()
+        self.settings = ports.settings
+        self.health = LogHealth()
+        """What the check of the whole log has found so far."""
         self.waiting: dict[str, list[Attachment]] = {}
         """Clients attached to containers that have not started yet."""
-        self._generation = -1
+        self._running: set[str] = set()
         self._changed = trio.Event()
         self._subscribers: set[trio.MemorySendChannel[StoredEvent]] = set()
+        self._outbox = Outbox(lambda events, job: self._append(events, job, {}), self.spawn, self._lost, ports.report)
         ports.store.listen(self._publish)
+        self._state = EngineState()
         self._refold()
 
+    @property
+    def state(self) -> EngineState:
+        """The fold of the log; to be read, not kept. While the log cannot be read, the last fold that there was."""
+        if self.ports.store.generation != self._generation:
+            try:
+                self._refold()
+            except StoreError as error:
+                self.ports.report("error", "the log cannot be read, an older state is shown", error=error)
+        return self._state
+
     def _refold(self) -> None:
-        store = self.ports.store
-        self._generation = store.generation
-        saved = store.load_snapshot()
-        if saved is None:
-            self.state = fold(store.read_for_fold())
-        else:
-            self.state = fold(store.read_for_fold(saved[0]), msgspec.json.decode(saved[1], type=EngineState))
+        generation = self.ports.store.generation
+        state, last = state_at(self.ports.store)
+        self._state = self._state.replaced_by(state)
+        self._snapshots = Snapshots(self, last)
+        self._generation = generation
+        self._changed.set()
+        self._changed = trio.Event()
 
     def save_snapshot(self) -> None:
         """Store the present fold, so that the next start needs only what comes after it."""
@@ -91,33 +112,76 @@ class Engine:
     # Appending.
 
     async def execute(self, command: Command, job: Job, secrets: dict[str, bytes] | None = None) -> Sequence[Event]:
-        """Decide, append, and return the events once they are durable. Raises `Rejected`."""
+        """Decide, append, and return the events once they are durable. Raises `Rejected`, and `StoreFailed`: nothing was kept."""
         while True:
-            if self.ports.store.generation != self._generation:
-                self._refold()
-            decision = decide(self.state, command)
+            if self._outbox.pending:
+                await self._outbox.flush()
+            self._catch_up()
+            decision = decide(self._state, command)
             if isinstance(decision, Unsettled):
                 await self.changed()
                 continue
             if isinstance(decision, Rejection):
                 raise Rejected(decision)
-            await self.record(decision, job, secrets)
+            if decision:
+                await self._append(decision, job, secrets or {})
             return decision
 
-    async def record(self, events: Sequence[Event], job: Job, secrets: dict[str, bytes] | None = None) -> None:
-        """Append facts; returns when they are durable."""
-        if events:
-            await self._submit(events, job, secrets or {}).durable()
+    async def record(self, events: Sequence[Event], job: Job) -> None:
+        """Append facts; returns when they are durable.
+
+        Raises `StoreFailed` when the disk refuses them; the engine keeps them, and tries again until the disk takes them.
+        """
+        if self._outbox.pending:
+            self._outbox.keep(events, job)
+            await self._outbox.flush()
+            return
+        try:
+            await self._append(events, job, {})
+        except StoreFailed:
+            self._outbox.keep(events, job)
+            raise
+
+    async def record_surely(self, events: Sequence[Event], job: Job) -> None:
+        """Append facts; returns when they are durable, however long the disk refuses them."""
+        try:
+            if not self._outbox.pending:
+                await self._append(events, job, {})
+                return
+        except StoreFailed:
+            pass  # the outbox says so to the operator
+        await self._outbox.keep(events, job).durable.wait()
 
     def note(self, events: Sequence[Event], job: Job) -> None:
         """Append facts that nobody is told of by an answer: they become durable with the next commit."""
         self._submit(events, job, {}, deferred=True)
 
+    async def _append(self, events: Sequence[Event], job: Job, secrets: dict[str, bytes]) -> None:
+        if events:
+            self._catch_up()
+            await self._submit(events, job, secrets).durable()
+
+    def _catch_up(self) -> None:
+        """Before anything is decided or appended, the state is that of the log. Raises `StoreError`."""
+        if self.ports.store.generation != self._generation:
+            self._refold()
+            self._outbox.wake()
+
+    def _lost(self) -> tuple[Sequence[Event], Job] | None:
+        """Outcomes for jobs that have ended without one in the log, because the disk refused it."""
+        lost = [key for key in self.state.jobs if key not in self._running]
+        if not lost:
+            return None
+        reason = "the disk refused the job's outcome when it ended"
+        return [JobFailed(key, "StoreFailed", reason) for key in lost], self.job("recover", (), "engine")
+
     def _submit(self, events: Sequence[Event], job: Job, secrets: dict[str, bytes], *, deferred: bool = False) -> Ticket:
         metadata = Metadata(self.ports.clock.now_ns(), job.id, job.actor)
         ticket = self.ports.store.submit(Batch(tuple(events), metadata, secrets), deferred=deferred)
         for stored in ticket.events:
-            evolve(self.state, stored.event, stored.metadata.time_ns, stored.position)
+            evolve(self._state, stored.event, stored.metadata.time_ns, stored.position)
+        if self._state.position >= self._snapshots.due:
+            self._snapshots.begin()
         self._changed.set()
         self._changed = trio.Event()
         return ticket
@@ -138,6 +202,11 @@ class Engine:
     async def changed(self) -> None:
         """Wait for the next event of any kind."""
         await self._changed.wait()
+
+    @property
+    def subscribers(self) -> int:
+        """How many read the events as they become durable."""
+        return len(self._subscribers)
 
     @contextmanager
     def subscribe(self) -> Iterator[trio.MemoryReceiveChannel[StoredEvent]]:
@@ -166,19 +235,36 @@ class Engine:
 
     async def run(self, job: Job) -> Any:
         """Run a job from acceptance to outcome, both of which are in the log. Raises what the handler raises."""
-        self.note([JobAccepted(job.id, job.name, job.arguments, job.environment)], job)
+        report = self.ports.report
+        self._running.add(job.id)
         try:
+            self.note([JobAccepted(job.id, job.name, job.arguments, job.environment)], job)
             result = await self.jobs[job.name](self, job)
         except Rejected as error:
+            report("debug", "job rejected", job=job.id, name=job.name, reason=error)
             self.note([JobFailed(job.id, type(error.rejection).__name__, error.rejection.message)], job)
             raise
-        except StoreError:
+        except StoreError as error:
+            report("error", "job failed", job=job.id, name=job.name, error=error)
             raise
         except Exception as error:
+            report("error", "job failed", job=job.id, name=job.name, error=error)
             self.note([JobFailed(job.id, type(error).__name__, str(error))], job)
             raise
         except BaseException:
             self.note([JobFailed(job.id, "Cancelled", "the client went away or the engine ended")], job)
             raise
+        finally:
+            self._running.discard(job.id)
         self.note([JobCompleted(job.id)], job)
         return result
+
+    def spawn(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        """Start work that outlives its request. Its failure is reported, and ends nothing else."""
+        self.nursery.start_soon(self._guarded, work, arguments)
+
+    async def _guarded(self, work: Callable[..., Awaitable[None]], arguments: tuple[Any, ...]) -> None:
+        try:
+            await work(*arguments)
+        except Exception as error:
+            self.ports.report("error", "background work failed", work=work.__name__, error=f"{type(error).__name__}: {error}")

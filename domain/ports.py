@@ -32,10 +32,23 @@ class Ticket(Protocol):
 
 
 class VerifyReport(Protocol):
-    """What a check of the log found: how many events, all of them sound."""
+    """What a check of the log found: how many events, all of them sound, and the position of the last."""
 
     @property
     def events(self) -> int: ...
+
+    @property
+    def position(self) -> int: ...
+
+
+class Reporter(Protocol):
+    """Lines for the operator, apart from the log of events: ``level`` is debug, info, warning or error."""
+
+    def __call__(self, level: str, message: str, /, **fields: object) -> None: ...
+
+
+def silent(level: str, message: str, /, **fields: object) -> None:
+    """A `Reporter` that nobody listens to."""
 
 
 class EventStore(Protocol):
@@ -86,13 +99,20 @@ class EventStore(Protocol):
 
     def forget(self, reference: str) -> bool: ...
 
-    def verify(self, after: int = 0) -> VerifyReport:
-        """Check every event behind ``after``. Raises `CorruptEvent` with the first that is not what was appended."""
+    def verify(self, after: int = 0, limit: int | None = None) -> VerifyReport:
+        """Check the events behind ``after``, all or ``limit`` of them, and with all of them what holds them.
+
+        Raises `CorruptEvent` with the first that is not what was appended, `StoreRefused` for damage around the events.
+        """
         ...
 
-    def save_snapshot(self, position: int, data: bytes) -> None: ...
+    def save_snapshot(self, position: int, data: bytes) -> None:
+        """Keep the fold of the submitted events up to ``position``, some time later."""
+        ...
 
-    def load_snapshot(self) -> tuple[int, bytes] | None: ...
+    def load_snapshot(self, upto: int | None = None) -> tuple[int, bytes] | None:
+        """The newest fold that is kept, of those not beyond ``upto``."""
+        ...
 
     def save_recording(self, job: str, data: bytes) -> None:
         """Keep a job's kernel recording; durable some time later, with the next commit."""

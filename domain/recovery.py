@@ -56,7 +56,7 @@ async def _settle(engine: Engine, job: Job, container: Container) -> None:
         await engine.record([_observed(engine, container, found)], job)
     if found.identity is not None:
         await _settle_pause(engine, job, container)
-        engine.nursery.start_soon(start.watch, engine, container.id, container.run, _plan(engine, container))
+        engine.spawn(start.watch, engine, container.id, container.run, _plan(engine, container))
         return
     end, reason = (found.exit.code, "") if found.exit is not None else (_LOST, _why_lost(engine, container))
     oom = found.exit is not None and found.exit.oom_killed
@@ -107,7 +107,7 @@ async def _settle_exec(engine: Engine, job: Job, instance: Exec) -> None:
     directory, exit_file = places.shim(instance.id), places.exit_file(instance.container, instance.id)
     found = await engine.ports.kernel.find(instance.id, directory, exit_file)
     if found.identity is not None and instance.status is ExecStatus.RUNNING:
-        engine.nursery.start_soon(exec_.watch, engine, instance.id, instance.container)
+        engine.spawn(exec_.watch, engine, instance.id, instance.container)
         return
     if instance.status is ExecStatus.STARTING:
         failed = ExecStartFailed(instance.id, instance.container, "", "the engine ended before the process had started")

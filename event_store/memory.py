@@ -137,20 +137,20 @@ class MemoryEventStore:
         """Give the bytes behind a reference; None when they were forgotten or never were."""
         return self._secrets.get(reference)
 
-    def load_snapshot(self) -> tuple[int, bytes] | None:
-        """Give position and data of the newest state snapshot; None when there is none."""
-        return max(self._snapshots.items()) if self._snapshots else None
+    def load_snapshot(self, upto: int | None = None) -> tuple[int, bytes] | None:
+        """Give position and data of the newest state snapshot up to ``upto``; None when there is none."""
+        return max((each for each in self._snapshots.items() if upto is None or each[0] <= upto), default=None)
 
     def recording(self, job: str) -> bytes | None:
         """Give the kernel recordings of a job, one after the other; None when it has none."""
         return self._recordings.get(job)
 
-    def verify(self, after: int = 0) -> VerifyReport:
-        """Check the hash chain and that every event decodes, behind ``after``. Raises CorruptEvent."""
+    def verify(self, after: int = 0, limit: int | None = None) -> VerifyReport:
+        """Check the hash chain and that every event decodes, behind ``after``, at most ``limit`` of them. Raises CorruptEvent."""
         if not 0 <= after <= len(self._rows):
             raise CorruptEvent(after, "is missing")
         checker = ChainChecker(after, self._rows[after - 1][-1]) if after else ChainChecker()
-        for row in self._range(after, None):
+        for row in self._range(after, None if limit is None else after + limit):
             checker.check(row)
             self._codec.decode(row[3], row[4], row[5], row[0])
         return VerifyReport(checker.position - after, checker.position, checker.digest)

@@ -5,7 +5,8 @@ behind the user's back, except state snapshots, which are copies of what the eve
 
 What is checked at the start: that the file is a database of docket's and of a schema that this version knows, that WAL and
 ``synchronous=FULL`` really hold, and the hash chain from the last state snapshot on. What lies before the snapshot is
-checked by ``verify()``; start-up does not depend on the length of the log.
+checked by ``verify()``, so that start-up does not depend on the length of the log; where that found damage, it left a note, and
+the next start checks everything (`docket.event_store.damage`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import sqlite3
 from hashlib import sha256
 from pathlib import Path
 
-from docket.domain.errors import CorruptEvent, StoreRefused
+from docket.domain.errors import CorruptEvent, StoreFailed, StoreRefused
 from docket.event_store.chain import GENESIS
+from docket.event_store.damage import check_structure, damage_noted, forget_damage
 from docket.event_store.reading import ChainChecker, Selection, is_damage, rows
 
 SCHEMA = 1
@@ -128,18 +130,28 @@ def drop_damaged_snapshots(connection: sqlite3.Connection) -> None:
         connection.execute("DELETE FROM state_snapshots WHERE position = ?", newest[:1])
 
 
-def check_tail(connection: sqlite3.Connection, path: Path, schema: int) -> tuple[int, bytes]:
-    """Check the chain behind the last state snapshot of ``schema``; give the head's position and hash.
+def check_log(connection: sqlite3.Connection, path: Path, schema: int) -> tuple[int, bytes]:
+    """Check the chain behind the last state snapshot of ``schema``, or all of it where damage was noted; give head and hash.
 
     Raises StoreRefused, with the number of the first event that is not what was appended.
     """
+    noted = damage_noted(path)
+    head = _check_chain(connection, path, None if noted else schema)
+    if noted:
+        check_structure(connection, path)
+        forget_damage(path)
+    return head
+
+
+def _check_chain(connection: sqlite3.Connection, path: Path, schema: int | None) -> tuple[int, bytes]:
+    """Check the chain behind the last state snapshot of ``schema``, all of it for None."""
     try:
         drop_damaged_snapshots(connection)
-        checker = _anchor(connection, schema)
+        checker = ChainChecker() if schema is None else _anchor(connection, schema)
         for chunk in rows(path, Selection(None, None, None, None), checker.position):
             for row in chunk:
                 checker.check(row)
-    except (CorruptEvent, sqlite3.Error, TypeError) as error:
+    except (CorruptEvent, StoreFailed, sqlite3.Error, TypeError) as error:
         raise StoreRefused(f"event log {path} is damaged ({error}): {_RESTORE}") from error
     return checker.position, checker.digest
 

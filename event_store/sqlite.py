@@ -21,10 +21,11 @@ from docket.domain.errors import CorruptEvent, StoreFailed, StoreRefused
 from docket.domain.log import Batch, Event, StoredEvent
 from docket.event_store.chain import Sequencer
 from docket.event_store.codec import Codec
+from docket.event_store.damage import check_structure, note_damage
 from docket.event_store.erasing import erase
 from docket.event_store.fairness import StandAside
 from docket.event_store.lock import FileLock
-from docket.event_store.opening import check_tail, open_for_writing, snapshot_digest
+from docket.event_store.opening import check_log, open_for_writing, snapshot_digest
 from docket.event_store.reading import ChainChecker, Selection, connect, fold_rows, rows, to_event
 from docket.event_store.report import VerifyReport
 from docket.event_store.ticket import Ticket
@@ -85,7 +86,7 @@ class SqliteEventStore:
             self._connection = open_for_writing(path)
             try:
                 self._connection.create_function("docket_snapshot_digest", 5, snapshot_digest, deterministic=True)
-                position, digest = check_tail(self._connection, path, state_schema)
+                position, digest = check_log(self._connection, path, state_schema)
                 self._reader = connect(path)
             except BaseException:
                 self._connection.close()
@@ -174,7 +175,8 @@ class SqliteEventStore:
         """Keep the fold of the events up to ``position``, some time later; a loss is logged, for it can be made again."""
         self._check_open()
         row = {"position": position, "taken_ns": self._clock(), "schema": self._state_schema, "data": data}
-        self._writer.put(Extra(f"state snapshot at {position}", (_SAVE_SNAPSHOT, row), (_THIN_SNAPSHOTS, ())))
+        save, thin = (_SAVE_SNAPSHOT, row), (_THIN_SNAPSHOTS, ())
+        self._writer.put(Extra(f"state snapshot at {position}", save, thin, generation=self.generation))
 
     def save_recording(self, job: str, data: bytes) -> None:
         """Keep a kernel recording (JSON lines), some time later; a job may have several. A loss is logged."""
@@ -191,7 +193,7 @@ class SqliteEventStore:
         """
         self._check_open()
         call = Call(lambda connection: erase(connection, reference))
-        self._writer.put(call)
+        self._writer.call(call)
         try:
             return call.result()
         finally:
@@ -286,14 +288,14 @@ class SqliteEventStore:
         row = self._fetch("SELECT value FROM secrets WHERE reference = ?", reference)
         return row[0] if row else None
 
-    def load_snapshot(self) -> tuple[int, bytes] | None:
-        """Give position and data of the newest whole state snapshot that fits the events; None when there is none."""
+    def load_snapshot(self, upto: int | None = None) -> tuple[int, bytes] | None:
+        """Give position and data of the newest whole state snapshot up to ``upto`` that fits the events; None without one."""
         query = (
             "SELECT s.position, s.hash, s.taken_ns, s.schema, s.data, s.digest FROM state_snapshots AS s "
             "JOIN events AS e ON e.position = s.position AND e.hash = s.hash "
             "WHERE s.schema = ? AND s.position < ? ORDER BY s.position DESC LIMIT 1"
         )
-        before = self.head() + 1
+        before = (self.head() if upto is None else min(upto, self.head())) + 1
         while (row := self._fetch(query, self._state_schema, before)) is not None:
             if row[5] == snapshot_digest(*row[:5]):
                 return row[0], row[4]
@@ -307,36 +309,38 @@ class SqliteEventStore:
             found = [data for (data,) in self._reader.execute(query, [job])]
         return b"".join(data if data.endswith(b"\n") else data + b"\n" for data in found) if found else None
 
-    def verify(self, after: int = 0) -> VerifyReport:
-        """Check the hash chain and that every event decodes, behind ``after``; from 0 also the database's own structure.
+    def verify(self, after: int = 0, limit: int | None = None) -> VerifyReport:
+        """Check the hash chain and that every event decodes, behind ``after``; without a limit the database's structure too.
 
-        Raises CorruptEvent with the first event that is not what was appended, StoreRefused for damage outside the events.
+        Raises CorruptEvent with the first event that is not what was appended, StoreRefused for damage outside the events. Both
+        are noted beside the log: until the whole of it is sound again, no engine starts on it.
         """
+        try:
+            report = self._verify_events(after, limit)
+            if limit is None:
+                self._verify_structure()
+        except (CorruptEvent, StoreRefused) as error:
+            note_damage(self.path, str(error))
+            raise
+        return report
+
+    def _verify_events(self, after: int, limit: int | None) -> VerifyReport:
+        head = self.head()
         row = self._fetch("SELECT hash FROM events WHERE position = ?", after)
         if after and row is None:
             raise CorruptEvent(after, "is missing")
         checker = ChainChecker(after, row[0]) if row else ChainChecker()
-        for chunk in rows(self.path, Selection(None, None, None, None), after):
+        for chunk in rows(self.path, Selection(None, None, None, None), after, limit):
             for columns in chunk:
                 checker.check(columns)
                 self._codec.decode(columns[3], columns[4], columns[5], columns[0])
-        if checker.position < self.head():
+        if checker.position < (head if limit is None else min(head, after + limit)):
             raise CorruptEvent(checker.position + 1, "is missing at the end of the log")
-        if not after:
-            self._check_structure()
         return VerifyReport(checker.position - after, checker.position, checker.digest)
 
-    def _check_structure(self) -> None:
+    def _verify_structure(self) -> None:
         with closing(connect(self.path)) as connection:
-            try:
-                (finding,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-            except sqlite3.Error as error:
-                finding = str(error)
-        if finding != "ok":
-            raise StoreRefused(
-                f"event log {self.path}: all events are whole, but the database around them is damaged ({finding}): "
-                "copy it with sqlite3's .recover, or restore the data root from a backup"
-            )
+            check_structure(connection, self.path)
 
     def _durable_version(self, stream: str) -> int:
         row = self._fetch("SELECT max(version) FROM events WHERE stream = ?", stream)

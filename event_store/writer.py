@@ -5,7 +5,9 @@ Rules:
 - Deferred work causes no commit of its own: it keeps its place in the order and rides along with the next.
 - A failed commit keeps nothing. What was put before its failure was reported (an older ``generation``) fails as well: it was
   decided on, and its positions and hashes follow, events that do not exist.
-- Snapshots and recordings ride along; when a commit fails, it is tried again without them, for the events matter more.
+- Recordings ride along; when a commit fails, it is tried again without them, for the events matter more. State snapshots are
+  large, so they get a transaction of their own, once the events before them were reported; one that was taken before a failed
+  commit is dropped, for it may hold what was refused.
 - sqlite3 gives up the interpreter's lock in each step of a statement and must win it back afterwards, which takes
   milliseconds while another thread computes (see `fairness`). So many rows go into few statements, not into one each.
 - After a failure nothing is written before the database was seen to end where the last commit left it.
@@ -48,13 +50,19 @@ class Append:
 
 
 class Extra:
-    """Statements that nobody waits for; ``name`` is for the log when they are lost."""
+    """Statements that nobody waits for; ``name`` is for the log when they are lost.
 
-    __slots__ = ("name", "statements")
+    With a ``generation`` they hold what events of that generation say, and are written alone.
+    """
 
-    def __init__(self, name: str, *statements: tuple[str, Sequence[Any] | Mapping[str, Any]]) -> None:
+    __slots__ = ("generation", "name", "statements")
+
+    def __init__(
+        self, name: str, *statements: tuple[str, Sequence[Any] | Mapping[str, Any]], generation: int | None = None
+    ) -> None:
         self.name = name
         self.statements = statements
+        self.generation = generation
 
 
 class Call:
@@ -84,6 +92,16 @@ class Call:
         return self._result
 
 
+def _advice(error: Exception) -> str:
+    """What the operator can do about it; the daemon itself goes on, and so does what only reads."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return ": make room on the disk of the data root, then repeat the request"
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        return ": look at the disk of the data root and at the kernel's messages, then repeat the request"
+    return ""
+
+
 class Writer:
     """Owns the writing connection from `start` to `close`."""
 
@@ -93,7 +111,7 @@ class Writer:
         self._settled = settled
         self._queue: SimpleQueue[Append | Extra | Call | None] = SimpleQueue()
         self._deferred: list[Append | Extra] = []
-        self._held: Call | None = None
+        self._held: Call | Extra | None = None
         self._closing = False
         self._generation = 0
         self._in_doubt = False
@@ -104,9 +122,13 @@ class Writer:
         """Begin to write."""
         self._thread.start()
 
-    def put(self, work: Append | Extra | Call) -> None:
+    def put(self, work: Append | Extra) -> None:
         """Hand over work, behind all that was deferred; returns at once."""
         self.flush()
+        self._queue.put(work)
+
+    def call(self, work: Call) -> None:
+        """Hand over a call, from any thread: what was deferred stays where it is, for it belongs to one thread."""
         self._queue.put(work)
 
     def defer(self, work: Append | Extra) -> None:
@@ -134,13 +156,15 @@ class Writer:
             appends, extras = self._collect()
             if appends or extras:
                 self._write(appends, extras)
-            call, self._held = self._held, None
-            if call is not None:
-                call.perform(self._connection)
+            held, self._held = self._held, None
+            if isinstance(held, Call):
+                held.perform(self._connection)
+            elif held is not None:
+                self._write_copy(held)
         self._working = False
 
     def _collect(self) -> tuple[list[Append], list[Extra]]:
-        """Wait for work, then take all that is there, up to a call: calls keep their place in the order."""
+        """Wait for work, then take all that is there, up to what is done alone: that keeps its place in the order."""
         appends: list[Append] = []
         extras: list[Extra] = []
         size = 0
@@ -154,7 +178,7 @@ class Writer:
                 elif isinstance(work, Append):
                     appends.append(work)
                     size += len(work.rows)
-                elif isinstance(work, Extra):
+                elif isinstance(work, Extra) and work.generation is None:
                     extras.append(work)
                 else:
                     self._held = work
@@ -178,11 +202,18 @@ class Writer:
             return
         if error is not None:
             self._generation += 1
-            refused = StoreFailed(f"event log refused the append, nothing of it was kept: {error}")
+            refused = StoreFailed(f"event log refused the append, nothing of it was kept: {error}{_advice(error)}")
             refused.__cause__ = error
             self._settled(appends, refused, self._generation)
         else:
             self._settled(appends, None, self._generation)
+
+    def _write_copy(self, extra: Extra) -> None:
+        if extra.generation != self._generation:
+            return
+        error = self._commit([], [extra])
+        if error is not None:
+            _log.warning("event log: lost %s: %s", extra.name, error)
 
     def _commit(self, appends: list[Append], extras: list[Extra]) -> Exception | None:
         """Write one transaction; give the error when it failed and nothing of it was kept."""

@@ -16,7 +16,6 @@ _RATES = {
     "BlkioDeviceReadIOps": "riops",
     "BlkioDeviceWriteIOps": "wiops",
 }
-_DEFAULT_SHM = 67_108_864
 
 
 def create_request(body: Body, name: str) -> Create:
@@ -53,7 +52,9 @@ def create_request(body: Body, name: str) -> Create:
         dns_options=texts(host, "DnsOptions"),
         readonly_rootfs=flag(host, "ReadonlyRootfs"),
         mounts=mounts(host),
-        shm_bytes=integer(host, "ShmSize") or _DEFAULT_SHM,
+        shm_bytes=integer(host, "ShmSize"),
+        log_max_bytes=0,
+        log_files=0,
         devices=tuple(_device(device) for device in objects(host, "Devices")),
         device_rules=texts(host, "DeviceCgroupRules"),
         privileged=flag(host, "Privileged"),

@@ -14,11 +14,13 @@ from docket.adapters.http import Request, Route, Stream, StreamSender
 from docket.domain.engine import Engine
 from docket.domain.log import StoredEvent
 from docket.domain.model.container import events as container
+from docket.domain.model.engine import events as engine_events
 from docket.domain.model.exec import events as exec_
 from docket.domain.model.image import events as image
 
 _FILTERS = frozenset({"type", "event", "container", "image", "label"})
 _ACTIONS: dict[type, tuple[str, str]] = {
+    engine_events.EngineReconfigured: ("daemon", "reload"),
     container.ContainerCreated: ("container", "create"),
     container.ContainerStarted: ("container", "start"),
     container.ContainerKilled: ("container", "kill"),
@@ -56,7 +58,7 @@ class Narrator:
         if action is None:
             return None
         kind, word = action
-        key = str(getattr(event, "container", "") or getattr(event, "image", ""))
+        key = next((str(value) for noun in ("container", "image", "engine") if (value := getattr(event, noun, ""))), "")
         attributes = {**self._known.get(key, {}), **_attributes(event)}
         return {
             "status": word,
@@ -73,6 +75,7 @@ class Narrator:
 
 def _attributes(event: object) -> dict[str, str]:
     told: dict[type, Callable[[Any], dict[str, str]]] = {
+        engine_events.EngineReconfigured: _settings,
         container.ContainerExited: lambda each: {"exitCode": str(each.exit_code)},
         container.ContainerKilled: lambda each: {"signal": str(each.signal)},
         container.ContainerRenamed: lambda each: {"oldName": f"/{each.old_name}"},
@@ -84,6 +87,19 @@ def _attributes(event: object) -> dict[str, str]:
     }
     tell = told.get(type(event))
     return tell(event) if tell is not None else {}
+
+
+def _settings(event: engine_events.EngineReconfigured) -> dict[str, str]:
+    """By daemon.json's names, each value as JSON."""
+    told = {
+        "debug": event.debug,
+        "insecure-registries": event.insecure_registries,
+        "labels": event.labels,
+        "log-level": event.log_level,
+        "registry-mirrors": event.registry_mirrors,
+        "shutdown-timeout": event.shutdown_timeout_seconds,
+    }
+    return {name: value if isinstance(value, str) else msgspec.json.encode(value).decode() for name, value in told.items()}
 
 
 def routes(engine: Engine) -> list[Route]:

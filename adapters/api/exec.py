@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
-from docket.adapters.api.streams import content_type, hand_over, parse_detach_keys
+from docket.adapters.api.streams import content_type, handed_over, parse_detach_keys
 from docket.adapters.http import Request, Response, Route
-from docket.domain.engine import Engine
+from docket.domain.engine import Engine, Job
 from docket.domain.errors import Rejected
 from docket.domain.jobs.exec_ import CreateRequest
 from docket.domain.model import texts
@@ -46,21 +47,12 @@ def routes(engine: Engine) -> list[Route]:
         spec = instance.spec
         keys = parse_detach_keys(spec.detach_keys)
         hijacked = await request.hijack(content_type(request, spec.terminal))
-        endpoint, early = await hand_over(hijacked, engine.nursery)
-        attachment = Attachment(
-            endpoint, spec.stdin, spec.stdout, spec.stderr, not spec.terminal, keys if spec.terminal else b"", early
-        )
-        job.attachments = (attachment,)
-        keep = endpoint.dup()
-        try:
-            await engine.run(job)
-        except Rejected as error:
-            message = error.rejection.message.encode() + b"\r\n"
-            header = b"" if spec.terminal else b"\1\0\0\0" + len(message).to_bytes(4, "big")
-            keep.setblocking(True)
-            keep.sendall(header + message)
-        finally:
-            keep.close()
+        async with handed_over(hijacked) as (endpoint, early):
+            attachment = Attachment(
+                endpoint, spec.stdin, spec.stdout, spec.stderr, not spec.terminal, keys if spec.terminal else b"", early
+            )
+            job.attachments = (attachment,)
+            await _start_attached(engine, job, endpoint, spec.terminal)
         return None
 
     async def inspect(request: Request) -> Response:
@@ -100,6 +92,21 @@ def routes(engine: Engine) -> list[Route]:
         Route("GET", "/exec/{id}/json", inspect),
         Route("POST", "/exec/{id}/resize", resize),
     ]
+
+
+async def _start_attached(engine: Engine, job: Job, endpoint: socket.socket, terminal: bool) -> None:
+    """Run the job; why it was refused is told on the stream, where there is one already."""
+    keep = endpoint.dup()
+    try:
+        await engine.run(job)
+    except Rejected as error:
+        message = error.rejection.message.encode() + b"\r\n"
+        header = b"" if terminal else b"\1\0\0\0" + len(message).to_bytes(4, "big")
+        keep.setblocking(True)
+        keep.sendall(header + message)
+        endpoint.close()
+    finally:
+        keep.close()
 
 
 def _instance(engine: Engine, request: Request) -> Exec:

@@ -10,8 +10,9 @@ import trio
 
 from docket.adapters.api.times import parse_time
 from docket.adapters.http import Request, Response, Route
+from docket.domain import snapshots
 from docket.domain.engine import Engine
-from docket.domain.errors import CorruptEvent, NotFound, Rejected
+from docket.domain.errors import CorruptEvent, NotFound, Rejected, StoreRefused
 from docket.domain.jobs.launching import confinement_of
 from docket.domain.jobs.start import plan_of
 from docket.domain.model.state import EngineState, fold
@@ -45,6 +46,8 @@ def routes(engine: Engine, explain: Explain) -> list[Route]:
             report = await trio.to_thread.run_sync(engine.ports.store.verify)
         except CorruptEvent as error:
             return Response.json({"ok": False, "position": error.position, "message": str(error)})
+        except StoreRefused as error:
+            return Response.json({"ok": False, "position": 0, "message": str(error)})
         return Response.json({"ok": True, "events": report.events, "head": head})
 
     async def forget(request: Request) -> Response:
@@ -75,7 +78,8 @@ async def state_at(engine: Engine, at: str | None) -> EngineState:
         return engine.state
     store = engine.ports.store
     if at.isascii() and at.isdigit() and int(at) <= store.head():
-        return await trio.to_thread.run_sync(lambda: fold(store.read_for_fold(0, int(at))))
+        state, _ = await trio.to_thread.run_sync(snapshots.state_at, store, int(at))
+        return state
     until = parse_time(at)
 
     def before() -> EngineState:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 import trio
 
@@ -19,15 +20,25 @@ _DETACH_KEYS = "ctrl-p,ctrl-q"
 _SINCE_MULTIPLEXED = (1, 42)
 
 
-async def hand_over(hijacked: Hijacked, nursery: trio.Nursery) -> tuple[socket.socket, bytes]:
-    """A socket that can be given to another process; over TLS one end of a pair that is pumped here."""
+@asynccontextmanager
+async def handed_over(hijacked: Hijacked) -> AsyncIterator[tuple[socket.socket, bytes]]:
+    """The client's connection as a socket that can be given to another process, and what the client has sent already.
+
+    Over TLS the socket is one end of a pair: its bytes are pumped here, and leaving the context waits until the stream has ended.
+    """
     raw = hijacked.detach()
     if raw is not None:
-        return raw, hijacked.early
+        yield raw, hijacked.early
+        return
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    nursery.start_soon(_pump, hijacked, trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
-    return theirs, hijacked.early
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_pump, hijacked, trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
+        try:
+            yield theirs, hijacked.early
+        except BaseException:
+            theirs.close()
+            raise
 
 
 async def _pump(hijacked: Hijacked, stream: trio.SocketStream) -> None:
@@ -36,9 +47,14 @@ async def _pump(hijacked: Hijacked, stream: trio.SocketStream) -> None:
             await stream.send_all(data)
         await stream.send_eof()
 
+    async def until_gone() -> None:
+        await hijacked.wait_gone()
+        nursery.cancel_scope.cancel()
+
     try:
         async with stream, trio.open_nursery() as nursery:
             nursery.start_soon(inwards)
+            nursery.start_soon(until_gone)
             async for data in stream:
                 await hijacked.stream.send_all(data)
             nursery.cancel_scope.cancel()
@@ -76,20 +92,20 @@ async def attach(engine: Engine, request: Request) -> None:
         past_after = await _send_past(engine, container, query, hijacked, stream)
     if not stream:
         return
-    endpoint, early = await hand_over(hijacked, engine.nursery)
-    attachment = Attachment(
-        endpoint,
-        query.boolean("stdin") and container.spec.stdin,
-        query.boolean("stdout"),
-        query.boolean("stderr"),
-        not terminal,
-        keys if terminal else b"",
-        early,
-        past_after,
-    )
-    job = engine.job("attach", (container.id,), request.peer.actor)
-    job.attachments = (attachment,)
-    await engine.run(job)
+    async with handed_over(hijacked) as (endpoint, early):
+        attachment = Attachment(
+            endpoint,
+            query.boolean("stdin") and container.spec.stdin,
+            query.boolean("stdout"),
+            query.boolean("stderr"),
+            not terminal,
+            keys if terminal else b"",
+            early,
+            past_after,
+        )
+        job = engine.job("attach", (container.id,), request.peer.actor)
+        job.attachments = (attachment,)
+        await engine.run(job)
 
 
 async def _send_past(engine: Engine, container: Container, query: Query, hijacked: Hijacked, stream: bool) -> int:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 import msgspec
 
-from docket import __version__
-from docket.adapters.api.times import rfc3339
-from docket.adapters.http import MAX_API_VERSION, MIN_API_VERSION, Request, Response, Route, Stream, StreamSender
+from docket.adapters.api.info import info, version
+from docket.adapters.http import Request, Response, Route, Stream, StreamSender
 from docket.domain.engine import Engine
 from docket.domain.log import StoredEvent
-
-API_VERSION = ".".join(str(part) for part in MAX_API_VERSION)
-_MIN_API_VERSION = ".".join(str(part) for part in MIN_API_VERSION)
 
 
 def routes(engine: Engine) -> list[Route]:
@@ -23,11 +18,11 @@ def routes(engine: Engine) -> list[Route]:
     async def ping(request: Request) -> Response:
         return Response.text("OK", headers=[("Cache-Control", "no-cache, no-store, must-revalidate"), ("Pragma", "no-cache")])
 
-    async def version(request: Request) -> Response:
-        return Response.json(_version(engine))
+    async def show_version(request: Request) -> Response:
+        return Response.json(version(engine))
 
-    async def info(request: Request) -> Response:
-        return Response.json(_info(engine))
+    async def show_info(request: Request) -> Response:
+        return Response.json(info(engine))
 
     async def log(request: Request) -> Stream:
         return _log(engine, request)
@@ -35,80 +30,10 @@ def routes(engine: Engine) -> list[Route]:
     return [
         Route("GET", "/_ping", ping),
         Route("HEAD", "/_ping", ping),
-        Route("GET", "/version", version),
-        Route("GET", "/info", info),
+        Route("GET", "/version", show_version),
+        Route("GET", "/info", show_info),
         Route("GET", "/docket/log", log),
     ]
-
-
-def _version(engine: Engine) -> dict[str, Any]:
-    host = engine.ports.kernel.host()
-    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.architecture, host.architecture)
-    details = {"ApiVersion": API_VERSION, "MinAPIVersion": _MIN_API_VERSION, "Os": "linux", "Arch": arch}
-    return {
-        "Platform": {"Name": "docket"},
-        "Version": __version__,
-        "ApiVersion": API_VERSION,
-        "MinAPIVersion": _MIN_API_VERSION,
-        "GitCommit": "",
-        "GoVersion": "",
-        "Os": "linux",
-        "Arch": arch,
-        "KernelVersion": host.kernel_release,
-        "Components": [{"Name": "Engine", "Version": __version__, "Details": details}],
-    }
-
-
-def _info(engine: Engine) -> dict[str, Any]:
-    host, state = engine.ports.kernel.host(), engine.state
-    alive = [container for container in state.containers.values() if container.alive]
-    paused = sum(container.status.value == "paused" for container in alive)
-    limits = set(host.controllers)
-    security = ["name=seccomp,profile=builtin", "name=cgroupns"] if host.seccomp else ["name=cgroupns"]
-    warnings = ["network: the default network is none: bridge networks are not there yet"]
-    warnings += [
-        f"no {name} limits: the controller is not in the cgroup2 hierarchy"
-        for name in ("cpu", "memory", "pids")
-        if name not in limits
-    ]
-    return {
-        "ID": host.boot_id,
-        "Name": host.hostname,
-        "Containers": len(state.containers),
-        "ContainersRunning": len(alive) - paused,
-        "ContainersPaused": paused,
-        "ContainersStopped": len(state.containers) - len(alive),
-        "Images": len(state.images),
-        "Driver": "overlay2",
-        "DriverStatus": [],
-        "DockerRootDir": engine.ports.places.data_root,
-        "Plugins": {"Volume": [], "Network": ["none", "host"], "Authorization": None, "Log": ["json-file"]},
-        "MemoryLimit": "memory" in limits,
-        "SwapLimit": "memory" in limits,
-        "CpuCfsPeriod": "cpu" in limits,
-        "CpuCfsQuota": "cpu" in limits,
-        "CPUShares": "cpu" in limits,
-        "CPUSet": "cpuset" in limits,
-        "PidsLimit": "pids" in limits,
-        "LoggingDriver": "json-file",
-        "CgroupDriver": "cgroupfs",
-        "CgroupVersion": "2",
-        "KernelVersion": host.kernel_release,
-        "OperatingSystem": host.operating_system,
-        "OSType": "linux",
-        "Architecture": host.architecture,
-        "NCPU": host.cpus,
-        "MemTotal": host.memory_bytes,
-        "SystemTime": rfc3339(engine.ports.clock.now_ns()),
-        "ServerVersion": __version__,
-        "DefaultRuntime": "docket",
-        "Runtimes": {"docket": {"path": "docket"}},
-        "Swarm": {"LocalNodeState": "inactive"},
-        "LiveRestoreEnabled": True,
-        "SecurityOptions": security,
-        "Warnings": warnings,
-        "RegistryConfig": {"IndexConfigs": {}, "InsecureRegistryCIDRs": [], "Mirrors": []},
-    }
 
 
 def _log(engine: Engine, request: Request) -> Stream:

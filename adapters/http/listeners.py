@@ -1,7 +1,7 @@
 """Where the server listens: unix sockets, TCP, and sockets that systemd hands over.
 
     unix:///run/docket/docket.sock    see unix_socket.py
-    tcp://127.0.0.1:2376              with TLS and client certificates, or `insecure_tcp=True`
+    tcp://127.0.0.1:2376              with TLS and client certificates, or `insecure_tcp=True` (TLS that only encrypts, or none)
     fd://                             every socket of LISTEN_FDS (sd_listen_fds(3))
 
 Whoever reaches the API is root on this host, so TCP without client certificates is refused unless asked for by that name.
@@ -47,6 +47,11 @@ class Listener:
         """Whether clients come over a network, loopback included."""
         return self.socket.family != socket.AF_UNIX
 
+    @property
+    def is_open_to_anybody(self) -> bool:
+        """Whether clients need no certificate and no permission on a socket's file."""
+        return self.is_tcp and (self.tls is None or not self.tls.verify_mode)
+
     async def identify(self, sock: trio.socket.SocketType, seconds: float) -> tuple[AnyStream, Peer]:
         """Make a stream of an accepted socket and say who is there.
 
@@ -64,7 +69,8 @@ class Listener:
         secured = trio.SSLStream(stream, self.tls, server_side=True, https_compatible=True)
         with trio.fail_after(seconds):
             await secured.do_handshake()
-        return secured, tls_peer(secured.getpeercert() or {}, address)
+        certificate = secured.getpeercert()
+        return secured, tls_peer(certificate, address) if certificate else tcp_peer(address)
 
     def known_hosts(self, sock: trio.socket.SocketType) -> frozenset[str]:
         """Names by which clients of this connection may call us: those configured, and the address they reached."""
@@ -103,13 +109,13 @@ def open_listeners(
 
 
 def _tcp_security(address: str, tls: TlsConfig | None, insecure_tcp: bool) -> "SSLContext | None":
-    if tls is not None:
+    if tls is not None and (tls.ca or insecure_tcp):
         return server_context(tls)
     if insecure_tcp:
         return None
     raise ListenError(
         f"cannot listen on '{address}' without client certificates: whoever connects would be root on this host; "
-        "configure TLS, or allow it with insecure_tcp"
+        "ask for certificates with --tlsverify, or allow it with --insecure-tcp"
     )
 
 

@@ -47,12 +47,14 @@ class Server:
         server_header: str = "docket",
         log: Callable[[str], None] = log_to_stderr,
         limits: Limits | None = None,
+        answered: Callable[[Request, int], None] | None = None,
     ) -> None:
         self.draining = trio.Event()
         self._router = router
         self._on_error = on_error
         self._common_fields = field_lines([("Server", server_header), *default_headers])
         self._log_line = log
+        self._answered = answered
         self._limits = limits or Limits()
         self._connections: set[Connection] = set()
         self._open_count = 0
@@ -148,6 +150,8 @@ class Server:
         if request is None:
             return False
         answer = await self._answer(request, connection, known_hosts)
+        if self._answered is not None:
+            self._answered(request, 101 if answer is None else answer.status)
         if request.hijacked is None:
             await self._send(connection, answer)
         elif request.hijacked.detached:

@@ -1,4 +1,5 @@
-"""Mutual TLS for TCP listeners: the client's certificate is required, because it is the only thing that says who calls."""
+"""TLS for TCP listeners. The client's certificate is required, because it is the only thing that says who calls; without an
+authority that signs clients, TLS only encrypts."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """Paths of PEM files: who may sign clients, and who we are."""
+    """Paths of PEM files: who may sign clients (empty: no certificate is asked for), and who we are."""
 
     ca: str
     cert: str
@@ -19,16 +20,19 @@ class TlsConfig:
 
 
 def server_context(config: TlsConfig) -> "SSLContext":
-    """TLS 1.2 or newer with required client certificates; raises ListenError for unreadable or unfit files."""
+    """TLS 1.2 or newer, with required client certificates where there is an authority for them.
+
+    Raises ListenError for unreadable or unfit files.
+    """
     import ssl
 
     try:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=config.ca)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=config.ca or None)
         context.load_cert_chain(config.cert, config.key)
     except (OSError, ssl.SSLError) as error:
         files = f"ca '{config.ca}', cert '{config.cert}', key '{config.key}'"
         raise ListenError(f"cannot use the TLS files ({files}): {error}") from error
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = ssl.CERT_REQUIRED if config.ca else ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context

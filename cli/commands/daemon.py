@@ -13,31 +13,37 @@ if TYPE_CHECKING:
 def _handle(context: Context, options: Options) -> int:
     from docket.cli.daemon import run
 
-    settings = {name.replace("-", "_"): value for name, value in options.as_dict().items()}
-    settings["hosts"] = settings.pop("host")
-    # What was on the command line, so that a configuration file's value is not hidden by a default.
-    settings["given"] = sorted(name.replace("-", "_") for name in options.as_dict() if options.given(name))
-    return run(settings)
+    flags = options.as_dict()
+    # What was on the command line may not be in the configuration file as well; a default may.
+    return run(flags, frozenset(name for name in flags if options.given(name)))
 
 
 DAEMON = Command(
     "docket daemon", "Run the engine",
     (
-        ("config-file", "", "string", "", "Read settings from a JSON file"),
+        ("config-file", "", "string", "/etc/docket/daemon.json", "Read settings from a JSON file"),
         ("data-root", "", "string", "/var/lib/docket", "Directory of the log, images and containers"),
         ("debug", "D", "bool", False, "Log more"),
+        ("default-shm-size", "", "string", "64M", "Size of /dev/shm in containers that do not say"),
+        ("default-ulimit", "", "ulimit", (), "Limit for containers that do not set it, as name=soft[:hard]"),
         ("exec-root", "", "string", "/run/docket", "Directory of sockets and other volatile files"),
         ("group", "G", "string", "", "Group that may use the unix socket"),
         ("host", "H", "list", (), "Listen here: unix:///path, tcp://host:port or fd://"),
         ("insecure-registry", "", "list", (), "Registry to speak to without checking who answers"),
         ("insecure-tcp", "", "bool", False, "Allow tcp:// without client certificates"),
+        ("label", "", "list", (), "Label of the engine, as key=value"),
         ("log-level", "l", "string", "info", "Log this and what is worse: debug, info, warn, error, fatal"),
+        ("log-opt", "", "map", (), "Limits of containers' output: max-size=10m, max-file=3"),
+        ("no-new-privileges", "", "bool", False, "Containers get no new privileges unless they ask to"),
         ("pidfile", "p", "string", "", "File for the engine's process id"),
+        ("registry-mirror", "", "list", (), "Registry to ask before docker.io"),
+        ("shutdown-timeout", "", "int", 2, "Seconds that requests may take to end at the end of the daemon"),
         ("tls", "", "bool", False, "Encrypt, without checking who asks"),
         ("tlscacert", "", "string", "", "Trust clients whose certificate this authority signed"),
         ("tlscert", "", "string", "", "The engine's certificate"),
         ("tlskey", "", "string", "", "The key of the engine's certificate"),
         ("tlsverify", "", "bool", False, "Encrypt and check who asks"),
+        ("validate", "", "bool", False, "Check the settings and end"),
     ),
     _handle,
 )  # fmt: skip

@@ -34,8 +34,9 @@ def _audit(context: Context, options: Options) -> int:
         )
     result = context.client().value("GET", "/docket/verify")
     if not result["ok"]:
-        position, message = result.get("position", "?"), printable(str(result.get("message", "")))
-        raise CliError(f"docket: the log was altered at position {position}: {message}")
+        position, message = result.get("position", 0), printable(str(result.get("message", "")))
+        where = f"the log was altered at position {position}" if position else "the log is damaged"
+        raise CliError(f"docket: {where}: {message}")
     context.line(f"{result['events']} events verified, head at position {result['head']}: no event was altered")
     return 0
 

@@ -131,12 +131,25 @@ def _info_lines(info: dict[str, Any]) -> list[str]:
     )  # fmt: skip
     lines.append(f"Total Memory: {binary_size(info.get('MemTotal', 0))}")
     lines += _present(info, (("Name", "Name"), ("ID", "ID"), ("Docket Root Dir", "DockerRootDir")))
+    lines += _log((info.get("Docket") or {}).get("Log"))
     lines.append(f"Debug Mode: {'true' if info.get('Debug') else 'false'}")
     lines += _list("Labels", info.get("Labels"))
     lines.append(f"Experimental: {'true' if info.get('ExperimentalBuild') else 'false'}")
-    lines += _list("Insecure Registries", (info.get("RegistryConfig") or {}).get("InsecureRegistryCIDRs"))
+    registries = info.get("RegistryConfig") or {}
+    insecure = [name for name, index in (registries.get("IndexConfigs") or {}).items() if index.get("Secure") is False]
+    lines += _list("Insecure Registries", [*insecure, *(registries.get("InsecureRegistryCIDRs") or ())])
+    lines += _list("Registry Mirrors", registries.get("Mirrors"))
     lines.append(f"Live Restore Enabled: {'true' if info.get('LiveRestoreEnabled') else 'false'}")
     return lines
+
+
+def _log(log: dict[str, Any] | None) -> list[str]:
+    """docket's own: the event log, and what checking it has found so far."""
+    if not log:
+        return []
+    status, position = log.get("Status"), log.get("Position", 0)
+    shown = {"checking": f"verified up to {position}", "sound": "verified"}.get(str(status), f"{status} at {position}")
+    return [f"Event Log: {log.get('Events', 0)} events, {shown}"]
 
 
 def _present(info: dict[str, Any], names: tuple[tuple[str, str], ...]) -> list[str]:

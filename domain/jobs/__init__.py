@@ -6,6 +6,7 @@ from docket.domain.engine import Handler
 from docket.domain.jobs import (
     attach,
     create,
+    engine,
     exec_,
     images,
     kill,
@@ -38,5 +39,6 @@ JOBS: dict[str, Handler] = {
     "import": images.import_,
     "tag": images.tag,
     "rmi": images.remove,
+    "reload": engine.reload,
     "serveapi": serveapi.serveapi,
 }

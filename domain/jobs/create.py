@@ -16,6 +16,7 @@ from docket.domain.model import texts
 from docket.domain.model.container.commands import CreateContainer
 from docket.domain.model.container.events import ContainerCreated
 from docket.domain.model.container.spec import ContainerSpec
+from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.model.image.decide import find_image
 from docket.domain.model.image.state import Image
 from docket.domain.plan import cgroup
@@ -24,7 +25,10 @@ _SHORT_ID = 12
 
 
 class Create(msgspec.Struct, frozen=True):
-    """The request: ``entrypoint`` and ``command`` of None take the image's; ``environment`` holds ``NAME=value`` entries."""
+    """The request: ``entrypoint`` and ``command`` of None take the image's; ``environment`` holds ``NAME=value`` entries.
+
+    In ``spec``, zero for the size of /dev/shm and the limits of the output takes the engine's settings.
+    """
 
     spec: ContainerSpec
     name: str = ""
@@ -66,7 +70,7 @@ def merged_environment(image: tuple[str, ...], asked: tuple[str, ...]) -> tuple[
 
 def _complete(engine: Engine, request: Create, image: Image, container: str) -> ContainerSpec:
     """The specification with the image's defaults merged in, and checked. Raises `Rejected`."""
-    spec, defaults = request.spec, image.defaults
+    spec, defaults = _with_engine_defaults(request.spec, engine.settings), image.defaults
     entrypoint = defaults.entrypoint or () if request.entrypoint is None else request.entrypoint
     command = request.command
     if not command:
@@ -108,6 +112,22 @@ async def _check_sources(engine: Engine, spec: ContainerSpec) -> None:
     for mount in spec.mounts:
         if mount.kind == "bind" and not mount.create_source and not await engine.ports.kernel.exists(mount.source):
             raise Rejected(texts.missing_bind_source(mount.source))
+
+
+def _with_engine_defaults(spec: ContainerSpec, settings: EngineSettings) -> ContainerSpec:
+    """What the engine's settings say where the request says nothing. It is kept with the container (S58)."""
+    asked = {limit.name for limit in spec.ulimits}
+    options = spec.security_options
+    if settings.no_new_privileges and not any(option.startswith("no-new-privileges") for option in options):
+        options = (*options, "no-new-privileges")
+    return msgspec.structs.replace(
+        spec,
+        security_options=options,
+        ulimits=(*spec.ulimits, *(limit for limit in settings.ulimits if limit.name not in asked)),
+        shm_bytes=spec.shm_bytes or settings.shm_bytes,
+        log_max_bytes=spec.log_max_bytes or settings.log_max_bytes,
+        log_files=spec.log_files or settings.log_files,
+    )
 
 
 def _own_network(engine: Engine, spec: ContainerSpec) -> bool:

@@ -57,11 +57,13 @@ async def start(engine: Engine, job: Job) -> None:
         raise launching.rejection_of(text) from error
     identity = launched.identity
     started = events.ExecStarted(instance.id, container.id, identity.pid, identity.start_time, identity.boot_id)
-    if job.attachments:
-        engine.note([started], job)  # the client is answered by the end of its stream, and that waits for `ExecExited`
-    else:
-        await engine.record([started], job)
-    engine.nursery.start_soon(watch, engine, instance.id, container.id)
+    try:
+        if job.attachments:
+            engine.note([started], job)  # the client is answered by the end of its stream, and that waits for `ExecExited`
+        else:
+            await engine.record([started], job)
+    finally:
+        engine.spawn(watch, engine, instance.id, container.id)  # it runs, whatever becomes of the caller and the disk
 
 
 def _launch(engine: Engine, job: Job, exec_id: str) -> Launch:
@@ -103,7 +105,7 @@ async def watch(engine: Engine, exec_id: str, container_id: str) -> None:
         end, reason = await engine.ports.kernel.exited(exec_id), ""
     except PortError as error:
         end, reason = Exit(137), str(error)
-    await engine.record([events.ExecExited(exec_id, container_id, end.code, reason)], job)
+    await engine.record_surely([events.ExecExited(exec_id, container_id, end.code, reason)], job)
     places = engine.ports.places
     try:
         await engine.ports.kernel.release(exec_id, places.shim(exec_id), places.exit_file(container_id, exec_id), ())

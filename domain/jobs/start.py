@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+import trio
 
 from docket.domain.engine import Engine, Job
-from docket.domain.errors import Conflict, KernelError, PortError, Rejected
+from docket.domain.errors import Conflict, KernelError, PortError, Rejected, StoreFailed
 from docket.domain.jobs import launching
 from docket.domain.jobs.remove import remove_container
 from docket.domain.model.container import events
@@ -21,6 +22,8 @@ from docket.domain.plan.container import Confinement, Surroundings, container_pl
 from docket.domain.plan.operations import OperationResult, Plan
 from docket.domain.plan.settings import Peers
 from docket.domain.ports import Exit, Launch, LaunchFailed, LogSettings, ProcessIdentity
+
+_DISK_PATIENCE_SECONDS = 1.0
 
 
 async def start(engine: Engine, job: Job) -> None:
@@ -40,8 +43,11 @@ async def perform_start(engine: Engine, job: Job, container: Container, run: int
     except (PortError, Rejected) as error:
         await _failed(engine, job, container, run, error)
         raise AssertionError from error
-    await engine.record([started(engine, container, launched.identity, confinement)], job)
-    engine.nursery.start_soon(watch, engine, container.id, run, plan)
+    try:
+        await engine.record([started(engine, container, launched.identity, confinement)], job)
+    finally:
+        # It runs, whether the disk takes the news now or later, and whether the caller still waits or not.
+        engine.spawn(watch, engine, container.id, run, plan)
 
 
 def keep_results(engine: Engine, job: Job, results: Sequence[OperationResult]) -> None:
@@ -129,9 +135,11 @@ async def _failed(engine: Engine, job: Job, container: Container, run: int, erro
     else:
         text, code = str(error), 128
         outcome = events.ContainerStartFailed(container.id, run, "", text, exit_code=code)
-    await engine.record([outcome], job)
-    for attachment in engine.waiting.pop(container.id, ()):
-        attachment.endpoint.close()
+    try:
+        await engine.record([outcome], job)
+    finally:
+        for attachment in engine.waiting.pop(container.id, ()):
+            attachment.endpoint.close()
     if container.spec.auto_remove:
         await remove_container(engine, job, container.id)
     if isinstance(error, Rejected):
@@ -147,7 +155,7 @@ async def watch(engine: Engine, container_id: str, run: int, plan: Plan) -> None
         end, reason = await ports.kernel.exited(container_id), ""
     except PortError as error:
         end, reason = Exit(137), str(error)
-    await engine.record([events.ContainerExited(container_id, run, end.code, end.oom_killed, reason)], job)
+    await engine.record_surely([events.ContainerExited(container_id, run, end.code, end.oom_killed, reason)], job)
     places = ports.places
     try:
         await ports.kernel.release(container_id, places.shim(container_id), places.exit_file(container_id), plan.release())
@@ -160,9 +168,14 @@ async def watch(engine: Engine, container_id: str, run: int, plan: Plan) -> None
 
 async def _remove_itself(engine: Engine, job: Job, container_id: str) -> None:
     """``--rm``. Somebody else may be removing the container already; a failure is an event of its own."""
-    try:
-        await remove_container(engine, job, container_id)
-    except Rejected:
+    while True:
+        try:
+            await remove_container(engine, job, container_id)
+        except Rejected:
+            return
+        except PortError as error:
+            engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
+        except StoreFailed:
+            await trio.sleep(_DISK_PATIENCE_SECONDS)  # nobody will ask again
+            continue
         return
-    except PortError as error:
-        engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)

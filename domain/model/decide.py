@@ -11,6 +11,8 @@ from docket.domain.errors import Rejection
 from docket.domain.log import Event
 from docket.domain.model.container import commands as container_commands
 from docket.domain.model.container import decide as container
+from docket.domain.model.engine import commands as engine_commands
+from docket.domain.model.engine import decide as engine
 from docket.domain.model.exec import commands as exec_commands
 from docket.domain.model.exec import decide as exec_
 from docket.domain.model.image import commands as image_commands
@@ -18,6 +20,8 @@ from docket.domain.model.image import decide as image
 from docket.domain.model.state import EngineState
 
 _DECIDERS: dict[type[msgspec.Struct], Callable[[EngineState, Any], Sequence[Event] | Rejection]] = {
+    engine_commands.CreateEngine: engine.create,
+    engine_commands.ReconfigureEngine: engine.reconfigure,
     container_commands.CreateContainer: container.create,
     container_commands.StartContainer: container.start,
     container_commands.KillContainer: container.kill,
@@ -33,7 +37,12 @@ _DECIDERS: dict[type[msgspec.Struct], Callable[[EngineState, Any], Sequence[Even
     image_commands.RemoveImage: image.remove,
 }
 
-Command = container_commands.ContainerCommand | exec_commands.ExecCommand | image_commands.ImageCommand
+Command = (
+    engine_commands.EngineCommand
+    | container_commands.ContainerCommand
+    | exec_commands.ExecCommand
+    | image_commands.ImageCommand
+)
 
 
 def decide(state: EngineState, command: Command) -> Sequence[Event] | Rejection:

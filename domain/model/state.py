@@ -15,6 +15,8 @@ from docket.domain.log import Event
 from docket.domain.model.container import events as container_events
 from docket.domain.model.container import evolve as container
 from docket.domain.model.container.state import Container
+from docket.domain.model.engine import events as engine_events
+from docket.domain.model.engine import evolve as engine
 from docket.domain.model.exec import events as exec_events
 from docket.domain.model.exec import evolve as exec_
 from docket.domain.model.exec.state import Exec
@@ -32,6 +34,8 @@ class EngineState(msgspec.Struct):
     position: int = 0
     """The position of the last event that was folded."""
     time_ns: int = 0
+    engine: str = ""
+    """The id of the data root."""
     containers: dict[str, Container] = {}
     names: dict[str, str] = {}
     """Container ids by name."""
@@ -41,8 +45,24 @@ class EngineState(msgspec.Struct):
     """Image ids by normalised reference."""
     jobs: dict[str, OpenJob] = {}
 
+    def replaced_by(self, newer: EngineState) -> EngineState:
+        """``newer``, but with the containers and execs that were known before as the same objects: jobs hold on to them."""
+        for mine, theirs in ((self.containers, newer.containers), (self.execs, newer.execs)):
+            _keep_objects(mine, theirs)
+        return newer
+
+
+def _keep_objects(mine: dict[str, Any], theirs: dict[str, Any]) -> None:
+    for key, value in theirs.items():
+        known = mine.get(key)
+        if known is not None:
+            for field in known.__struct_fields__:
+                setattr(known, field, getattr(value, field))
+            theirs[key] = known
+
 
 EVENT_TYPES: tuple[type[Event], ...] = (
+    *engine_events.EVENTS,
     *container_events.EVENTS,
     *exec_events.EVENTS,
     *image_events.EVENTS,
@@ -51,6 +71,7 @@ EVENT_TYPES: tuple[type[Event], ...] = (
 """Every event type that there is."""
 
 _EVOLVERS: dict[type[Event], Callable[[EngineState, Any, int], None]] = {
+    **dict.fromkeys(engine_events.EVENTS, engine.evolve),
     **dict.fromkeys(container_events.EVENTS, container.evolve),
     **dict.fromkeys(exec_events.EVENTS, exec_.evolve),
     **dict.fromkeys(image_events.EVENTS, image.evolve),

@@ -50,6 +50,8 @@ class Launcher:
             os.close(memory)
 
     def close(self) -> None:
-        """Let the launcher end, and reap it. Shims live on."""
+        """Let the launcher end, and reap it. Shims live on. Calling it twice is fine."""
         self._channel.close()
-        os.waitpid(self.pid, 0)
+        if self.pid:
+            os.waitpid(self.pid, 0)
+            self.pid = 0

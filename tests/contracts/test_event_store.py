@@ -239,6 +239,8 @@ async def test_the_newest_snapshot_is_loaded_and_none_of_the_future(store: Store
     store.save_snapshot(3, b"three")
     await store.append(batch())
     assert store.load_snapshot() == (2, b"two")
+    assert store.load_snapshot(1) == (1, b"one")
+    assert store.load_snapshot(0) is None
 
 
 async def test_the_recordings_of_a_job_are_read_as_one(store: Store) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from docket.domain.engine import Engine, Ports
-from docket.domain.errors import KernelError, Rejected
+from docket.domain.errors import KernelError, Rejected, StoreFailed
 from docket.domain.jobs import JOBS
 from docket.domain.jobs.create import Create
 from docket.domain.jobs.remove import Remove
@@ -39,7 +39,9 @@ STEPS = st.one_of(
     st.tuples(st.just("remove"), st.sampled_from(NAMES[:2]), st.booleans()),
     st.tuples(st.just("rename"), st.sampled_from(NAMES[:2]), st.sampled_from(["web", "db", "x", "new-name"])),
     st.tuples(st.just("pass"), st.sampled_from([0.5, 20.0])),
+    st.tuples(st.just("disk"), st.booleans()),
 )
+_PATIENCE_SECONDS = 120
 REQUESTS: dict[str, Any] = {"stop": Stop(timeout_seconds=1), "restart": Stop(timeout_seconds=1), "kill": 9}
 
 
@@ -54,10 +56,15 @@ def ports_of(kernel: FakeKernel, store: MemoryEventStore) -> Ports:
 
 
 async def perform(engine: Engine, step: tuple[Any, ...]) -> None:
-    """One job, or a passage of time. A rejection is an answer like any other."""
+    """One job, a passage of time, or a disk that is full from now on or no more. A refusal is an answer like any other."""
     name, *arguments = step
     if name == "pass":
         await trio.sleep(arguments[0])
+        return
+    if name == "disk":
+        store = engine.ports.store
+        assert isinstance(store, MemoryEventStore)
+        store.full = arguments[0]
         return
     job = engine.job(name, tuple(str(argument) for argument in arguments[:2]), "test", REQUESTS.get(name))
     if name == "create":
@@ -65,8 +72,9 @@ async def perform(engine: Engine, step: tuple[Any, ...]) -> None:
     elif name == "remove":
         job.request = Remove(force=arguments[1])
     try:
-        await engine.run(job)
-    except (Rejected, KernelError):
+        with trio.move_on_after(_PATIENCE_SECONDS):  # what must wait for the disk may wait longer than the test
+            await engine.run(job)
+    except (Rejected, KernelError, StoreFailed):
         return
 
 
@@ -93,6 +101,7 @@ async def history(steps: list[tuple[Any, ...]]) -> None:
             await perform(engine, step)
             check(engine)
         nursery.cancel_scope.cancel()
+    store.full = False
     kernel.forget_engine()
     async with trio.open_nursery() as nursery:
         engine = Engine(ports_of(kernel, store), nursery, JOBS)

@@ -22,7 +22,8 @@ S = ExecStatus
 
 TRANSITIONS: dict[ExecStatus, dict[type[events.ExecEvent], ExecStatus]] = {
     S.CREATED: {events.ExecStarting: S.STARTING},
-    S.STARTING: {events.ExecStarted: S.RUNNING, events.ExecStartFailed: S.FAILED},
+    # A disk that was full may have refused the start of a process whose end got into the log.
+    S.STARTING: {events.ExecStarted: S.RUNNING, events.ExecStartFailed: S.FAILED, events.ExecExited: S.EXITED},
     S.RUNNING: {events.ExecExited: S.EXITED},
     S.EXITED: {},
     S.FAILED: {},

@@ -193,7 +193,8 @@ def test_s52_a_flipped_byte_anywhere_is_found_or_harmless(log: Path, codec: Code
 
 
 def _contents(log: Path, codec: Codec) -> list[object]:
-    """Verify the log and read all of its events."""
+    """Verify the log and read all of its events; the note that an earlier damage left is not this one's."""
+    log.with_name("log.db.damage").unlink(missing_ok=True)
     with SqliteEventStore(log, codec) as store:
         store.verify()
         return [*store.read(), *store.read_for_fold(), *store.read(job="j1"), *store.read(stream="stream-1")]
@@ -218,6 +219,41 @@ def test_only_the_tail_is_checked_at_start_and_all_by_verify(snapshotted: Path, 
         with pytest.raises(CorruptEvent, match="event 12: does not match its hash"):
             store.verify()
         assert store.verify(60).events == 5
+
+
+def test_s52_damage_that_a_check_found_stops_the_next_start(snapshotted: Path, codec: Codec) -> None:
+    """Old damage is no reason to end a running engine, but none starts on it, until the log is whole again."""
+    pristine = snapshotted.read_bytes()
+    drop_triggers(snapshotted)
+    execute(snapshotted, "UPDATE events SET actor = 'nobody' WHERE position = 12")
+    with SqliteEventStore(snapshotted, codec) as store, pytest.raises(CorruptEvent):
+        store.verify(5, 20)
+    for _ in range(2):
+        with pytest.raises(StoreRefused, match=r"event log .* is damaged \(event 12: does not match its hash"):
+            SqliteEventStore(snapshotted, codec)
+    snapshotted.write_bytes(pristine)
+    with SqliteEventStore(snapshotted, codec) as store:
+        store.verify()
+    assert sorted(path.name for path in snapshotted.parent.iterdir()) == ["log.db", "log.db.lock"]
+
+
+def test_a_check_in_pieces_finds_what_one_check_finds(snapshotted: Path, codec: Codec) -> None:
+    """Each piece is chained to the one before it, and the end of the log is an end and no gap."""
+    with SqliteEventStore(snapshotted, codec) as store:
+        position, pieces = 0, []
+        while position < store.head():
+            report = store.verify(position, 20)
+            pieces.append(report.events)
+            position = report.position
+        assert pieces == [20, 20, 20, 5]
+        assert report.hash == store.verify().hash
+    drop_triggers(snapshotted)
+    execute(snapshotted, "UPDATE events SET hash = zeroblob(32) WHERE position = 20")
+    with SqliteEventStore(snapshotted, codec) as store:
+        with pytest.raises(CorruptEvent, match="event 20: "):
+            store.verify(0, 20)
+        with pytest.raises(CorruptEvent, match="event 21: "):
+            store.verify(20, 20)
 
 
 @pytest.mark.parametrize("position", [60, 61, 65])

@@ -136,6 +136,29 @@ async def test_a_snapshot_that_does_not_fit_costs_no_event(
     assert "state snapshot at 3" in caplog.text
 
 
+async def test_a_snapshot_of_refused_events_is_dropped(store: SqliteEventStore, noted: Noted) -> None:
+    """It holds events that do not exist: others stand at their positions by the time it could be written."""
+    await store.append(noted("a"))
+    fill_up(store)
+    with pytest.raises(StoreFailed):
+        await store.append(noted("b", *[f"a {LONG}"] * 50))
+    make_space(store)
+    await store.append(noted("c"))
+    store.generation -= 1  # as it was when the snapshot was taken; it stood in the queue since
+    store.save_snapshot(2, b"with b")
+    store.generation += 1
+    await store.append(noted())
+    assert store.head() == 2
+    assert store.load_snapshot() is None
+
+
+async def test_a_refusal_says_what_to_do(store: SqliteEventStore, noted: Noted) -> None:
+    """Whoever sees the answer of a request knows why it failed and how it can be repeated."""
+    fill_up(store)
+    with pytest.raises(StoreFailed, match="disk is full: make room on the disk of the data root, then repeat the request"):
+        await store.append(noted(*[f"a {LONG}"] * 50))
+
+
 async def test_a_foreign_write_stops_the_log(store: SqliteEventStore, noted: Noted) -> None:
     """Somebody who ignores the lock and appends breaks the chain: the log takes no more, rather than building on it."""
     await store.append(noted("a"))

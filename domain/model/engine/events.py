@@ -1,0 +1,34 @@
+"""What can happen to the engine itself."""
+
+from __future__ import annotations
+
+from docket.domain.log import Event
+
+
+class EngineEvent(Event, frozen=True, gc=False):
+    """An event of the stream ``engine``: one log belongs to one engine."""
+
+    @property
+    def stream(self) -> str:
+        return "engine"
+
+
+class EngineCreated(EngineEvent, frozen=True, gc=False):
+    """The data root came into being. ``engine`` is its id for ever, on whatever host and boot it is used."""
+
+    engine: str
+
+
+class EngineReconfigured(EngineEvent, frozen=True, gc=False, omit_defaults=True):
+    """The settings that can change while the engine runs are these from now on."""
+
+    engine: str
+    labels: tuple[str, ...] = ()
+    debug: bool = False
+    log_level: str = "info"
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    shutdown_timeout_seconds: int = 2
+
+
+EVENTS: tuple[type[EngineEvent], ...] = (EngineCreated, EngineReconfigured)

@@ -1,0 +1,39 @@
+"""The engine's settings, as far as decisions and answers depend on them. Addresses and files are the daemon's own business.
+
+Those of a container (``no_new_privileges`` to ``log_files``) become part of its specification when it is created: a later change
+of a setting never changes a container that exists (S58).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from docket.domain.model.container.spec import Ulimit
+
+
+class EngineSettings(msgspec.Struct, frozen=True):
+    # What can change while the engine runs.
+    labels: tuple[str, ...] = ()
+    debug: bool = False
+    log_level: str = "info"
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    shutdown_timeout_seconds: int = 2
+    """How long requests may go on once the engine was told to end."""
+
+    # What containers are created with when they do not say otherwise.
+    no_new_privileges: bool = False
+    ulimits: tuple[Ulimit, ...] = ()
+    shm_bytes: int = 67_108_864
+    log_max_bytes: int = 10_000_000
+    log_files: int = 3
+
+    # What `info` warns of.
+    open_addresses: tuple[str, ...] = ()
+    """Where the API listens without client certificates."""
+
+
+RELOADABLE = (
+    "labels", "debug", "log_level", "insecure_registries", "registry_mirrors", "shutdown_timeout_seconds",
+)  # fmt: skip
+"""The fields that a reload changes."""
