@@ -19,6 +19,7 @@ What the decisions add to the rules:
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from docket.domain.confinement import bpf
 from docket.domain.confinement.bpf import Alternative, Decision, Test
@@ -166,9 +167,17 @@ def _points(profile: SeccompProfile, rules: tuple[Rule, ...], architecture: str,
     return points
 
 
-def _alternatives(rules: tuple[Rule, ...], architecture: str) -> dict[int, list[Alternative]]:
+class _Named(NamedTuple):
+    """What one rule says about one call. Without tests, but ``conditional``: its conditions always hold on this architecture."""
+
+    tests: tuple[Test, ...]
+    action: int
+    conditional: bool
+
+
+def _alternatives(rules: tuple[Rule, ...], architecture: str) -> dict[int, list[_Named]]:
     """For each number that a rule names, the tests and action of its rules, in their order."""
-    found: dict[int, list[Alternative]] = {}
+    found: dict[int, list[_Named]] = {}
     numbers = NUMBERS[architecture]
     for rule in rules:
         for name in rule.names:
@@ -180,7 +189,7 @@ def _alternatives(rules: tuple[Rule, ...], architecture: str) -> dict[int, list[
 
 
 def _add(
-    found: dict[int, list[Alternative]],
+    found: dict[int, list[_Named]],
     numbers: dict[str, int],
     architecture: str,
     name: str,
@@ -199,7 +208,7 @@ def _add(
             return
         if isinstance(test, Test):
             tests.append(test)
-    found.setdefault(number, []).append((tuple(tests), action))
+    found.setdefault(number, []).append(_Named(tuple(tests), action, bool(conditions)))
 
 
 def _test(condition: Condition, is_int: bool, is_narrow_architecture: bool) -> Test | bool:
@@ -216,10 +225,16 @@ def _test(condition: Condition, is_int: bool, is_narrow_architecture: bool) -> T
     return Test(condition.index, condition.operator, value, mask, narrow=True)
 
 
-def _decision(alternatives: list[Alternative], default: int) -> Decision:
-    """Alternatives with tests in their order, then the first without, else the default."""
-    fallback = next((action for tests, action in alternatives if not tests), default)
-    decision = [alternative for alternative in alternatives if alternative[0]]
+def _decision(named: list[_Named], default: int) -> Decision:
+    """The rules with conditions in their order, as far as one that always holds; then the first without, else the default."""
+    decision: list[Alternative] = []
+    fallback = next((each.action for each in named if not each.conditional), default)
+    for each in named:
+        if each.tests:
+            decision.append((each.tests, each.action))
+        elif each.conditional:
+            fallback = each.action
+            break
     while decision and decision[-1][1] == fallback:
         decision.pop()
     return (*dict.fromkeys(decision), ((), fallback))

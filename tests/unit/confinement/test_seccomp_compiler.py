@@ -157,6 +157,14 @@ profiles = st.builds(
 calls = st.tuples(st.sampled_from(NAMES), st.integers(-2, 2))
 
 
+def test_a_condition_that_always_holds_on_a_narrow_architecture_is_still_a_condition() -> None:
+    """On i386 no argument equals 2**32. The rule that says so comes before the one without conditions, as on x86_64."""
+    rules = (Rule(("write",), EPERM, ()), Rule(("write",), ALLOW, (Condition(0, "NE", 1 << 32),)))
+    program = compiled(SeccompProfile(ALLOW, rules, (("x86_64", ("i386",)),), ()))
+    for architecture in ("x86_64", "i386"):
+        assert simulate(program, architecture, NUMBERS[architecture]["write"], [0] * 6) == ALLOW
+
+
 @pytest.mark.slow
 @settings(max_examples=150)
 @given(profiles, st.data())
