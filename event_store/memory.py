@@ -145,6 +145,10 @@ class MemoryEventStore:
         """Give the kernel recordings of a job, one after the other; None when it has none."""
         return self._recordings.get(job)
 
+    def recorded_jobs(self) -> list[str]:
+        """Give the jobs that have a recording, in the order in which they began to be recorded."""
+        return list(self._recordings)
+
     def verify(self, after: int = 0, limit: int | None = None) -> VerifyReport:
         """Check the hash chain and that every event decodes, behind ``after``, at most ``limit`` of them. Raises CorruptEvent."""
         if not 0 <= after <= len(self._rows):

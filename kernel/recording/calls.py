@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from docket.domain.errors import KernelError, PortError
-from docket.domain.plan.operations import Execve, OperationResult
+from docket.domain.plan.operations import Clone, Execve, OperationResult, Plan
 from docket.domain.ports import Attachment, Found, Launch, LaunchFailed, ProcessRow
-from docket.kernel.recording.format import CallError, OperationLine
+from docket.kernel.recording.format import Call, CallError, OperationLine, RecordingInvalid, decode_operation
 from docket.kernel.recording.symbols import Symbols
 
 
@@ -23,6 +23,7 @@ def launch_arguments(launch: Launch) -> dict[str, Any]:
         "stdin_once": launch.stdin_once,
         "log": msgspec.to_builtins(launch.log),
         "cgroup": launch.cgroup,
+        "phases": [len(launch.plan.prepare), len(launch.plan.settle)],
         "attachments": [attachment_arguments(attachment) for attachment in launch.attachments],
     }
 
@@ -35,6 +36,30 @@ def attachment_arguments(attachment: Attachment) -> dict[str, Any]:
         "stderr": attachment.stderr,
         "multiplexed": attachment.multiplexed,
     }
+
+
+def recorded_plan(call: Call) -> Plan:
+    """The plan of a recorded launch; process ids in it are zeros. Raises `RecordingInvalid`."""
+    try:
+        operations = [decode_operation(line.operation) for line in call.operations if line.operation]
+        before, after = msgspec.convert(call.arguments.get("phases"), tuple[int, int])
+    except msgspec.ValidationError as error:
+        raise RecordingInvalid(f"recording line {call.line}: {error}") from None
+    rest = operations[max(before, 0) :]
+    if not rest or not isinstance(rest[0], Clone) or not 0 <= after < len(rest):
+        raise RecordingInvalid(f"recording line {call.line}: a launch whose plan makes no process")
+    return Plan(tuple(operations[:before]), rest[0], tuple(rest[1 : after + 1]), tuple(rest[after + 1 :]))
+
+
+def recorded_results(call: Call, plan: Plan) -> tuple[OperationResult, ...]:
+    """The results of the plan's operations that were begun, and of undos that failed."""
+    results = []
+    operations = iter(plan.operations())
+    for line in call.operations:
+        what = next(operations).describe() if line.operation else "undo"
+        if line.begun:
+            results.append(OperationResult(what, line.errno, line.duration_ns, line.syscall, line.path, line.value))
+    return tuple(results)
 
 
 def launch_operations(launch: Launch, symbols: Symbols) -> tuple[OperationLine, ...]:

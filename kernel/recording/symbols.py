@@ -1,4 +1,4 @@
-"""Symbols in place of what differs from one run to the next: process ids, start times, boot ids.
+"""Symbols in place of what differs from one run to the next: process ids, start times, boot ids; and digests in place of filters.
 
 The recording side gives symbols to values as they appear. The replaying side has the recording's symbols, and gives them values;
 both write the same calls down in the same form, which is what is compared.
@@ -6,11 +6,13 @@ both write the same calls down in the same form, which is what is compared.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 
-from docket.domain.plan.operations import JoinNamespaces, Operation
+from docket.domain.plan.operations import JoinNamespaces, LoadSeccomp, Operation
 from docket.domain.ports import ProcessIdentity
 
 
@@ -60,4 +62,12 @@ class Symbols:
         form: list[Any] = msgspec.to_builtins(operation)
         if isinstance(operation, JoinNamespaces):
             form[1:3] = self.process(operation.pid, operation.start_time)
+        elif isinstance(operation, LoadSeccomp):
+            form[1] = _digest(operation.program)
         return form
+
+
+@lru_cache(maxsize=64)
+def _digest(program: str) -> str:
+    """A filter is long, and the same for most containers."""
+    return program if program.startswith("sha256:") else f"sha256:{sha256(program.encode()).hexdigest()}"
