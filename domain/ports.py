@@ -126,6 +126,10 @@ class EventStore(Protocol):
         """The jobs that have a recording, in the order in which they began to be recorded."""
         ...
 
+    def export(self, secrets: bool = False) -> Iterator[bytes]:
+        """The log and its recordings as one file, in pieces; ``secrets`` come along only when asked for."""
+        ...
+
 
 # The kernel.
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,7 @@ from docket.event_store.chain import Sequencer
 from docket.event_store.codec import Codec
 from docket.event_store.damage import check_structure, note_damage
 from docket.event_store.erasing import erase
+from docket.event_store.exchange import export_log
 from docket.event_store.fairness import StandAside
 from docket.event_store.lock import FileLock
 from docket.event_store.opening import check_log, open_for_writing, snapshot_digest
@@ -320,6 +322,16 @@ class SqliteEventStore:
     def recorded_jobs(self) -> list[str]:
         """Give the jobs that have a recording, in the order in which they began to be recorded."""
         return [job for (job,) in self._fetch_recordings("SELECT job FROM recordings GROUP BY job ORDER BY min(id)")]
+
+    def export(self, secrets: bool = False) -> Iterator[bytes]:
+        """Give the log up to its head as one file, in pieces; see `exchange`."""
+        chunks = rows(self.path, Selection(None, None, None, self.head()), 0)
+        jobs = self.recorded_jobs()
+        query = "SELECT job, created_ns, data FROM recordings WHERE job = ? ORDER BY id"
+        recordings = (row for job in jobs for row in self._fetch_recordings(query, job))
+        with closing(connect(self.path)) as connection:
+            kept = connection.execute("SELECT reference, value FROM secrets ORDER BY id") if secrets else None
+            yield from export_log(chain.from_iterable(chunks), recordings, kept)
 
     def _fetch_recordings(self, query: str, *arguments: str) -> list[Any]:
         try:

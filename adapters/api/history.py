@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from docket.adapters.api.times import parse_time
-from docket.adapters.http import Request, Response, Route
+from docket.adapters.http import Request, Response, Route, Stream, StreamSender
 from docket.domain import snapshots
 from docket.domain.engine import Engine
 from docket.domain.errors import CorruptEvent, InvalidArgument, NotFound, Rejected, StoreRefused
@@ -59,6 +59,16 @@ def routes(engine: Engine, kernel: KernelHistory) -> list[Route]:
             return Response.json({"ok": False, "position": 0, "message": str(error)})
         return Response.json({"ok": True, "events": report.events, "head": head})
 
+    async def export(request: Request) -> Stream:
+        await store.settle()
+        pieces = store.export(secrets=request.query.boolean("secrets"))
+
+        async def write(out: StreamSender) -> None:
+            while (piece := await trio.to_thread.run_sync(next, pieces, None)) is not None:
+                await out.send(piece)
+
+        return Stream(write, content_type="application/gzip")
+
     async def forget(request: Request) -> Response:
         container = engine.container(request.parameters["id"])
         references = [container.spec.environment]
@@ -72,6 +82,7 @@ def routes(engine: Engine, kernel: KernelHistory) -> list[Route]:
     return [
         Route("GET", "/docket/explain/{id}", explained),
         Route("GET", "/docket/replay/{id}", replayed),
+        Route("GET", "/docket/export", export),
         Route("GET", "/docket/verify", verify),
         Route("POST", "/docket/forget/{id}", forget),
     ]

@@ -41,8 +41,13 @@ def _replayed(result: dict[str, Any]) -> str:
         text = printable_text(result["divergence"]).rstrip()
         return f"{job} {what}: DIFFERS\n" + "".join(f"    {line}\n" for line in text.splitlines())
     end = "as recorded, up to where the engine ended" if result["cut"] else "as recorded"
-    calls, operations, events = result["calls"], result["operations"], result["events"]
-    return f"{job} {what}: {calls} kernel calls, {operations} operations, {events} events: {end}\n"
+    labels = {"calls": "kernel call", "operations": "operation", "events": "event"}
+    counts = ", ".join(_count(result[name], label) for name, label in labels.items())
+    return f"{job} {what}: {counts}: {end}\n"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _forget(context: Context, options: Options) -> int:

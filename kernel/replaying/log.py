@@ -106,7 +106,7 @@ class RecordedLog:
 
     # What an engine uses.
 
-    def submit(self, batch: Batch) -> _Ticket:
+    def submit(self, batch: Batch, *, deferred: bool = False) -> _Ticket:
         """Take the job's next events. Raises `ReplayDiverged` when they are others."""
         recorded = self._own[self._taken : self._taken + len(batch.events)]
         if [stored.event for stored in recorded] != list(batch.events):

@@ -56,6 +56,16 @@ class RecordedRootfs:
             raise Unavailable(failure)
 
 
+class NoRootfs:
+    """There is no disk behind a log that is only looked at."""
+
+    def lowerdirs(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
+        raise Unavailable("the log is only looked at: there are no layers behind it")
+
+    async def remove(self, path: str) -> None:
+        raise Unavailable("the log is only looked at: nothing is removed")
+
+
 class NoImages:
     """Images come from outside; no recorded job needs one."""
 

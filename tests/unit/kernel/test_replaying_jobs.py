@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from docket.domain.engine import Engine, Job, Ports
@@ -34,6 +38,7 @@ from docket.kernel.fake.faults import Fault, SimulatedCrash, crash_after, fail
 from docket.kernel.fake.kernel import FakeKernel
 from docket.kernel.fake.ports import FakeClock, FakeRootfs, SequentialIds
 from docket.kernel.fake.streams import FakeEndpoint
+from docket.kernel.recording.format import RecordingInvalid
 from docket.kernel.recording.kernel import RecordingKernel
 from docket.kernel.replaying.job import Replay, replay
 
@@ -235,3 +240,72 @@ def test_a_changed_event_diverges_readably(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_missing_recording_is_none() -> None:
     """Jobs without kernel calls have nothing to compare."""
     assert replay(record(started), "0" * 32) is None
+
+
+class Told:
+    """A store whose recordings were exchanged."""
+
+    def __init__(self, store: MemoryEventStore, recording: bytes) -> None:
+        self._store = store
+        self._recording = recording
+
+    def recording(self, job: str) -> bytes:
+        return self._recording
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+@pytest.fixture(scope="module")
+def life() -> MemoryEventStore:
+    return record(lived)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_s57_whatever_a_recording_says_the_replay_ends_in_an_answer(data: st.DataObject, life: MemoryEventStore) -> None:
+    """A line dropped, doubled, exchanged or altered: refused or a divergence, never another exception and never a hang."""
+    job = data.draw(st.sampled_from(life.recorded_jobs()))
+    lines = (life.recording(job) or b"").splitlines(keepends=True)
+    at, other = (data.draw(st.integers(0, len(lines) - 1)) for _ in range(2))
+    how = data.draw(st.sampled_from(["drop", "double", "exchange", "alter", "foreign"]))
+    if how == "drop":
+        del lines[at]
+    elif how == "double":
+        lines.insert(at, lines[at])
+    elif how == "exchange":
+        lines[at], lines[other] = lines[other], lines[at]
+    elif how == "alter":
+        old, new = data.draw(
+            st.sampled_from([(b"1", b"2"), (b'"', b""), (b"null", b"[1]"), (b"launch", b"find"), (b"web", b"../x")])
+        )
+        lines[at] = lines[at].replace(old, new, 1)
+    else:
+        lines[at:at] = (life.recording(life.recorded_jobs()[0]) or b"").splitlines(keepends=True)[1:]
+    told: Any = Told(life, b"".join(lines))
+    try:
+        replayed = replay(told, job)
+    except RecordingInvalid:
+        return
+    assert isinstance(replayed, Replay)
+
+
+def test_s57_a_replay_needs_no_real_adapter() -> None:
+    """What replays imports nothing that speaks to a kernel."""
+    script = "import sys, docket.kernel.history; print(*[name for name in sys.modules if name.startswith('docket.')])"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not [name for name in result.stdout.split() if "linux" in name or "shim" in name or "adapters" in name]
+
+
+def test_s57_an_events_strange_arguments_are_a_divergence(life: MemoryEventStore) -> None:
+    """A recording that names a job without arguments, or none that there is, is told of and not followed."""
+    start = next(job for job in life.recorded_jobs() if b'"name":"start"' in (life.recording(job) or b""))
+    recording = life.recording(start) or b""
+    for name in (b'"name":"nosuch"', b'"name":"serveapi"', b'"name":"import"'):
+        told: Any = Told(life, recording.replace(b'"name":"start"', name, 1))
+        try:
+            replayed = replay(told, start)
+        except RecordingInvalid:
+            continue
+        assert replayed is not None
+        assert replayed.divergence
