@@ -167,8 +167,10 @@ class SqliteEventStore:
         self._hear = hear
 
     async def settle(self) -> None:
-        """Wait until everything that was submitted so far is durable or refused."""
-        self._writer.flush()
+        """Wait until everything that was submitted so far is durable or refused, recordings too."""
+        passed = Call(lambda connection: True)
+        self._writer.put(passed)
+        await trio.to_thread.run_sync(passed.result)
         with suppress(StoreFailed):
             await self._newest.durable()
 

@@ -114,6 +114,9 @@ class RecordedLog:
         self._taken += len(recorded)
         return _Ticket(recorded, self._passing)
 
+    def listen(self, hear: Callable[[Sequence[StoredEvent]], None]) -> None:
+        """Nobody subscribes to a replay."""
+
     async def append(self, batch: Batch) -> list[StoredEvent]:
         return await self.submit(batch).durable()
 

@@ -53,6 +53,7 @@ async def test_positions_texts_hashes_and_recordings_come_back(tmp_path: Path, c
         own.save_recording("job-1", b'{"recording":1}\n')
         own.save_recording("job-2", b'{"recording":1}\n')
         own.save_recording("job-1", b'{"call":"find"}\n')
+        await own.settle()
         data = b"".join(own.export())
         before = list(own.read())
     found = import_log(io.BytesIO(data), tmp_path / "log.db", codec)

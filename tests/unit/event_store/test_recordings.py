@@ -18,6 +18,7 @@ async def test_the_oldest_jobs_recordings_go_when_there_are_too_many(tmp_path: P
         for number in range(30):
             store.save_recording(f"job-{number}", b"h" * 500 + b"\n")
             store.save_recording(f"job-{number}", b"c" * 500 + b"\n")
+        await store.settle()
         kept = store.recorded_jobs()
         assert kept[-1] == "job-29"
         assert 5 <= len(kept) <= 10
@@ -26,6 +27,7 @@ async def test_the_oldest_jobs_recordings_go_when_there_are_too_many(tmp_path: P
     with SqliteEventStore(tmp_path / "log.db", codec, recordings=limits) as store:
         for number in range(30, 35):
             store.save_recording(f"job-{number}", b"x" * 2000)
+        await store.settle()
         assert sum(len(store.recording(job) or b"") for job in store.recorded_jobs()) <= 11_000
 
 
@@ -38,6 +40,7 @@ async def test_recordings_go_when_they_are_too_old(tmp_path: Path, codec: Codec)
         for day in range(10):
             now[0] = (day + 1) * DAY
             store.save_recording(f"job-{day}", b"x")
+        await store.settle()
         assert store.recorded_jobs() == [f"job-{day}" for day in range(2, 10)]
 
 
@@ -45,4 +48,5 @@ async def test_nothing_is_kept_where_nothing_is_wanted(tmp_path: Path, codec: Co
     """``max_bytes`` 0 turns recordings off."""
     with SqliteEventStore(tmp_path / "log.db", codec, recordings=RecordingLimits(max_bytes=0)) as store:
         store.save_recording("job", b"x")
+        await store.settle()
         assert store.recorded_jobs() == []
