@@ -67,28 +67,34 @@ def launch_operations(launch: Launch, symbols: Symbols) -> tuple[OperationLine, 
     return tuple(OperationLine(symbols.symbolised(operation), begun=False) for operation in launch.plan.operations())
 
 
-def with_results(
-    launch: Launch, lines: tuple[OperationLine, ...], results: tuple[OperationResult, ...], *, failed: bool
+def performed_operations(
+    launch: Launch, symbols: Symbols, results: tuple[OperationResult, ...], *, failed: bool
 ) -> tuple[OperationLine, ...]:
-    """The plan's operations with what became of them. An operation that no result tells of was done if the launch succeeded."""
-    secret = hidden_arguments(lines)
+    """The plan's operations with what became of them. One that no result tells of was done if the launch succeeded."""
+    operations = launch.plan.operations()
+    form = symbols.symbolised
+    if not failed and len(results) == len(operations):
+        return tuple(
+            OperationLine(form(operation), True, result.errno, result.syscall, result.path, result.value, result.duration_ns)
+            for operation, result in zip(operations, results, strict=True)
+        )
+    secret = hides_arguments(launch.plan)
     done = []
     pending = list(results)
-    for operation, line in zip(launch.plan.operations(), lines, strict=True):
+    for operation in operations:
         if not pending or pending[0].operation != operation.describe():
-            done.append(msgspec.structs.replace(line, begun=not failed))
+            done.append(OperationLine(form(operation), not failed))
             continue
-        result = pending.pop(0)
-        path = "" if secret and isinstance(operation, Execve) else result.path
-        told = OperationLine(line.operation, True, result.errno, result.syscall, path, result.value, result.duration_ns)
-        done.append(told)
+        told = pending.pop(0)
+        path = "" if secret and isinstance(operation, Execve) else told.path
+        done.append(OperationLine(form(operation), True, told.errno, told.syscall, path, told.value, told.duration_ns))
     undone = (OperationLine([], True, r.errno, r.syscall, r.path, r.value, r.duration_ns) for r in pending)
     return (*done, *undone)
 
 
-def hidden_arguments(lines: tuple[OperationLine, ...]) -> bool:
-    """Whether a plan's command was handed over beside it: then not even its name is kept."""
-    return any(line.operation[:1] == ["Execve"] and not line.operation[1] for line in lines)
+def hides_arguments(plan: Plan) -> bool:
+    """Whether the plan's command is handed over beside it: then not even its name is kept."""
+    return any(isinstance(operation, Execve) and not operation.args for operation in plan.inside[-1:])
 
 
 def result_form(result: object, symbols: Symbols) -> Any:

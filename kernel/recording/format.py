@@ -24,6 +24,8 @@ from docket.domain.ports import HostFacts
 
 T = TypeVar("T")
 
+_ENCODER = msgspec.json.Encoder()
+
 VERSION: Literal[1] = 1
 MAX_BYTES = 8 << 20
 MAX_LINES = 50_000
@@ -135,7 +137,7 @@ def encode_call(call: Call) -> bytes:
         *call.operations,
         _EndLine(end, call.result, call.error, call.duration_ns),
     )
-    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+    return _ENCODER.encode_lines(lines)
 
 
 def decode(data: bytes) -> tuple[Header, list[Call]]:

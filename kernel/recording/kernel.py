@@ -1,7 +1,8 @@
 """`RecordingKernel`: wraps any kernel and keeps each call, operation, result, error number and duration with its job.
 
 The sink gets the lines of each call when it ends, with the first ones the recording's header, so that what it stores is complete
-whenever the engine ends. A call that the engine does not live to see the end of is not in it. Calls of different jobs go to
+whenever the engine ends; only the wait for an end goes with the release that follows it. A call that the engine does not live to
+see the end of is not in it. Calls of different jobs go to
 different recordings; those without a job are not recorded. A recording that grows too long ends there.
 """
 
@@ -17,7 +18,7 @@ import trio
 
 from docket.domain.errors import PortError, StoreError
 from docket.domain.jobs import REQUESTS
-from docket.domain.plan.operations import Operation
+from docket.domain.plan.operations import Operation, OperationResult
 from docket.domain.plan.settings import HostFiles, Places
 from docket.domain.ports import (
     Attachment,
@@ -74,6 +75,8 @@ class _Recorded:
         self.error: CallError | None = None
         self.cancelled = False
         self.position = 0
+        self.secret = False
+        """Not even the name of the command may be kept."""
 
 
 class RecordingKernel:
@@ -96,13 +99,17 @@ class RecordingKernel:
 
     async def launch(self, launch: Launch) -> Launched:
         with self._recorded("launch", launch.key, calls.launch_arguments(launch)) as call:
-            call.operations = calls.launch_operations(launch, call.symbols)
+            call.secret = calls.hides_arguments(launch.plan)
+            results: tuple[OperationResult, ...] = ()
+            failed = True
             try:
                 launched = await self._inner.launch(launch)
+                results, failed = launched.results, False
             except LaunchFailed as failure:
-                call.operations = calls.with_results(launch, call.operations, failure.results, failed=True)
+                results = failure.results
                 raise
-            call.operations = calls.with_results(launch, call.operations, launched.results, failed=False)
+            finally:
+                call.operations = calls.performed_operations(launch, call.symbols, results, failed=failed)
             call.result = call.symbols.identity(launched.identity)
             return launched
 
@@ -159,7 +166,7 @@ class RecordingKernel:
         try:
             yield call
         except PortError as failure:
-            call.error = calls.error_form(failure, secret=calls.hidden_arguments(call.operations))
+            call.error = calls.error_form(failure, secret=call.secret)
             self._keep(running, recording, name, key, call, started)
             raise
         except trio.Cancelled:
@@ -197,9 +204,13 @@ class RecordingKernel:
             name, key, call.arguments, call.operations, call.result, call.error, call.cancelled, took, position=call.position
         )
         lines = recording.pending + encode_call(whole)
-        recording.size += len(lines)
+        recording.size += len(lines) - len(recording.pending)
         if recording.size > KEPT_BYTES:
             recording.full = True
+            return
+        if name == "exited" and call.error is None and not call.cancelled:
+            # The release of what ended follows at once, and both together cost the log one row.
+            recording.pending = lines
             return
         recording.pending = b""
         try:

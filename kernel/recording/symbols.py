@@ -57,14 +57,15 @@ class Symbols:
         pid, start = self.process(identity.pid, identity.start_time)
         return {"pid": pid, "start_time": start, "boot_id": self.of("boot", identity.boot_id)}
 
-    def symbolised(self, operation: Operation) -> list[Any]:
-        """An operation as plain lists and values, with symbols."""
-        form: list[Any] = msgspec.to_builtins(operation)
+    def symbolised(self, operation: Operation) -> Any:
+        """An operation with symbols, as something of the same JSON: itself, unless there is something to replace."""
         if isinstance(operation, JoinNamespaces):
+            form: list[Any] = msgspec.to_builtins(operation)
             form[1:3] = self.process(operation.pid, operation.start_time)
-        elif isinstance(operation, LoadSeccomp):
-            form[1] = _digest(operation.program)
-        return form
+            return form
+        if isinstance(operation, LoadSeccomp):
+            return LoadSeccomp(_digest(operation.program))
+        return operation
 
 
 @lru_cache(maxsize=64)

@@ -229,6 +229,7 @@ async def test_a_wait_is_answered_in_its_place(make_launch: MakeLaunch, nursery:
             await wait_all_tasks_blocked()
             order.append("signalled")
             await kernel.signal(launch.key, launched.identity, 9)
+        await kernel.release(launch.key, launch.directory, launch.exit_file, ())
 
     await job(tape.kernel)
     await job(ReplayingKernel(tape.jobs["job-1"]))
