@@ -1,6 +1,6 @@
 # The daily actions. `scripts/demo` and `scripts/test` need no make; the recipes are shorthand for them.
 
-.PHONY: demo test setup lint format types unit root machine vm lock bench
+.PHONY: demo test setup lint format types unit root machine vm recordings lock bench
 
 demo:            ## run the first container and show its events
 	scripts/demo
@@ -22,6 +22,8 @@ machine:         ## the tests of resource limits, in a virtual machine where the
 	scripts/test machine
 vm:              ## a command in that machine: make vm RUN='uname -a'
 	vm/run '$(RUN)'
+recordings:      ## record the scenarios in tests/recordings anew, on the real kernel
+	scripts/record
 lock:            ## resolve the dependencies anew: make lock UPGRADE=--upgrade
 	scripts/lock $(UPGRADE)
 bench:           ## docket beside the engines that are installed

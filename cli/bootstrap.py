@@ -28,10 +28,11 @@ from docket.domain.plan.settings import HostFiles, Places
 from docket.domain.ports import Reporter
 from docket.event_store.codec import Codec
 from docket.event_store.sqlite import SqliteEventStore
-from docket.kernel.explain import explain
+from docket.kernel.history import KernelHistory
 from docket.kernel.linux.kernel import LinuxKernel
 from docket.kernel.linux.launching import Launcher
 from docket.kernel.linux.sampling import read_text
+from docket.kernel.recording.kernel import RecordingKernel
 
 _STATE_SCHEMA = 1
 
@@ -79,7 +80,7 @@ async def open_engine(places: Places, launcher: Launcher, settings: EngineSettin
             files = HostFiles(read_text("/etc/resolv.conf"), read_text("/etc/hosts"))
             ports = Ports(
                 store,
-                kernel,
+                RecordingKernel(kernel, store.save_recording, places, files),
                 SystemClock(),
                 RandomIds(),
                 outputs,
@@ -112,7 +113,7 @@ async def serve(
         report("debug", f"{request.method} {request.path}", status=status, actor=request.peer.actor)
 
     server = Server(
-        router(engine, explain),
+        router(engine, KernelHistory()),
         on_error=to_response,
         default_headers=headers,
         server_header="docket",

@@ -22,6 +22,7 @@ _GLOBAL = Command(
         ("config", "", "string", "", "Accepted for Docker's sake; docket has no client configuration"),
         ("debug", "D", "bool", False, "Show a traceback when docket itself fails"),
         ("host", "H", "list", (), "Engine to talk to: unix:///path or tcp://host:port"),
+        ("log", "", "string", "", "Look at this exported log, or at the log of this data root, instead of asking an engine"),
         ("log-level", "l", "string", "info", "Accepted for Docker's sake"),
         ("tls", "", "bool", False, "Encrypt, without checking who answers"),
         ("tlscacert", "", "string", "", "Trust engines whose certificate this authority signed"),
@@ -54,10 +55,9 @@ def run(argv: list[str]) -> int:
     try:
         options = parse(_GLOBAL, argv)
         debug = options["debug"]
-        context = _context(options)
-        status = _dispatch(context, options)
-        context.flush()
-        return status
+        if options["log"]:
+            return _look_at(options)
+        return _perform(_context(options), options)
     except ExitStatus as ended:
         return ended.status
     except CliError as error:
@@ -74,6 +74,19 @@ def run(argv: list[str]) -> int:
         if debug:
             raise
         return _complain(f"docket: internal error: {type(error).__name__}: {printable(str(error))} (docket -D shows more)", 1)
+
+
+def _perform(context: Context, options: Options) -> int:
+    status = _dispatch(context, options)
+    context.flush()
+    return status
+
+
+def _look_at(options: Options) -> int:
+    from docket.cli.offline import looked_at
+
+    with looked_at(options["log"]) as host:
+        return _perform(Context(host), options)
 
 
 def _report(error: CliError) -> int:

@@ -26,6 +26,7 @@ from docket.domain.model.state import EngineState, evolve
 from docket.domain.outbox import Outbox
 from docket.domain.plan.settings import HostFiles, Places
 from docket.domain.ports import Attachment, Clock, EventStore, Ids, Images, Kernel, OutputLogs, Reporter, Rootfs, Ticket, silent
+from docket.domain.running import RUNNING, Running
 from docket.domain.snapshots import Snapshots, state_at
 from docket.domain.verification import LogHealth
 
@@ -197,6 +198,13 @@ class Engine:
             except trio.BrokenResourceError:
                 self._subscribers.discard(subscriber)
 
+    def observe(self, events: Sequence[StoredEvent]) -> None:
+        """Fold events that this engine did not append: a replay tells what others did meanwhile."""
+        for stored in events:
+            evolve(self._state, stored.event, stored.metadata.time_ns, stored.position)
+        self._changed.set()
+        self._changed = trio.Event()
+
     # Watching.
 
     async def changed(self) -> None:
@@ -233,13 +241,32 @@ class Engine:
         """A job that has not been accepted yet."""
         return Job(name, tuple(arguments), actor, self.ports.ids.new(32), request)
 
+    def task(self, name: str, arguments: Sequence[str]) -> Job:
+        """A job of the engine's own, which the calling task is from now on."""
+        job = self.job(name, arguments, "engine")
+        RUNNING.set(self._context(job))
+        return job
+
+    @contextmanager
+    def running(self, job: Job) -> Iterator[None]:
+        """What is done within is done for this job."""
+        token = RUNNING.set(self._context(job))
+        try:
+            yield
+        finally:
+            RUNNING.reset(token)
+
+    def _context(self, job: Job) -> Running:
+        return Running(job.id, job.name, job.arguments, job.request, lambda: self.state.position)
+
     async def run(self, job: Job) -> Any:
         """Run a job from acceptance to outcome, both of which are in the log. Raises what the handler raises."""
         report = self.ports.report
         self._running.add(job.id)
         try:
             self.note([JobAccepted(job.id, job.name, job.arguments, job.environment)], job)
-            result = await self.jobs[job.name](self, job)
+            with self.running(job):
+                result = await self.jobs[job.name](self, job)
         except Rejected as error:
             report("debug", "job rejected", job=job.id, name=job.name, reason=error)
             self.note([JobFailed(job.id, type(error.rejection).__name__, error.rejection.message)], job)

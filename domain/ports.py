@@ -69,7 +69,7 @@ class EventStore(Protocol):
         ...
 
     async def settle(self) -> None:
-        """Wait until everything that was submitted so far is durable or refused."""
+        """Wait until everything that was submitted so far is durable or refused, recordings too."""
         ...
 
     async def append(self, batch: Batch) -> list[StoredEvent]: ...
@@ -115,10 +115,20 @@ class EventStore(Protocol):
         ...
 
     def save_recording(self, job: str, data: bytes) -> None:
-        """Keep a job's kernel recording; durable some time later, with the next commit."""
+        """Keep the next part of a job's kernel recording; durable some time later, with the next commit."""
         ...
 
-    def recording(self, job: str) -> bytes | None: ...
+    def recording(self, job: str) -> bytes | None:
+        """All parts of a job's kernel recording; None when it has none, or none any more."""
+        ...
+
+    def recorded_jobs(self) -> list[str]:
+        """The jobs that have a recording, in the order in which they began to be recorded."""
+        ...
+
+    def export(self, secrets: bool = False) -> Iterator[bytes]:
+        """The log and its recordings as one file, in pieces; ``secrets`` come along only when asked for."""
+        ...
 
 
 # The kernel.

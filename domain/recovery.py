@@ -27,6 +27,11 @@ _STARTING = frozenset({ContainerStatus.STARTING, ContainerStatus.RESTARTING})
 async def recover(engine: Engine) -> None:
     """Settle everything that was open when the last engine ended."""
     job = engine.job("recover", (), "engine")
+    with engine.running(job):
+        await _recover(engine, job)
+
+
+async def _recover(engine: Engine, job: Job) -> None:
     await engine.record(
         [JobFailed(key, "Interrupted", "the engine ended before the job did") for key in engine.state.jobs], job
     )

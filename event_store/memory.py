@@ -15,6 +15,7 @@ from docket.domain.errors import CorruptEvent, StoreFailed
 from docket.domain.log import Batch, Event, StoredEvent
 from docket.event_store.chain import Row, Sequencer
 from docket.event_store.codec import Codec
+from docket.event_store.exchange import export_log
 from docket.event_store.reading import ChainChecker, to_event
 from docket.event_store.report import VerifyReport
 from docket.event_store.ticket import Ticket
@@ -144,6 +145,15 @@ class MemoryEventStore:
     def recording(self, job: str) -> bytes | None:
         """Give the kernel recordings of a job, one after the other; None when it has none."""
         return self._recordings.get(job)
+
+    def recorded_jobs(self) -> list[str]:
+        """Give the jobs that have a recording, in the order in which they began to be recorded."""
+        return list(self._recordings)
+
+    def export(self, secrets: bool = False) -> Iterator[bytes]:
+        """Give the log as one file, in pieces; see `exchange`."""
+        recordings = ((job, 0, data) for job, data in self._recordings.items())
+        yield from export_log(self._rows, recordings, self._secrets.items() if secrets else None)
 
     def verify(self, after: int = 0, limit: int | None = None) -> VerifyReport:
         """Check the hash chain and that every event decodes, behind ``after``, at most ``limit`` of them. Raises CorruptEvent."""

@@ -26,6 +26,8 @@ SCHEMA = 1
 
 APPLICATION_ID = 0x646F636B  # "dock", in the header of the file: `file log.db` and SQLite's tools show it
 
+IMPORTED_ID = 0x646F6369  # "doci": a log that was imported from elsewhere, to be looked at only
+
 _RESTORE = "restore the data root from a backup, or move the file away to begin with an empty log"
 
 
@@ -67,6 +69,8 @@ def _create_private(path: Path) -> None:
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    if application == IMPORTED_ID:
+        raise StoreRefused(f"event log {path} was imported, it can only be looked at: docket --log {path.parent} ps -a")
     if application != APPLICATION_ID:
         (objects,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if objects or schema:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,10 +24,12 @@ from docket.event_store.chain import Sequencer
 from docket.event_store.codec import Codec
 from docket.event_store.damage import check_structure, note_damage
 from docket.event_store.erasing import erase
+from docket.event_store.exchange import export_log
 from docket.event_store.fairness import StandAside
 from docket.event_store.lock import FileLock
 from docket.event_store.opening import check_log, open_for_writing, snapshot_digest
 from docket.event_store.reading import ChainChecker, Selection, connect, fold_rows, rows, to_event
+from docket.event_store.recordings import RecordingLimits, Recordings
 from docket.event_store.report import VerifyReport
 from docket.event_store.ticket import Ticket
 from docket.event_store.writer import Append, Call, Extra, Writer
@@ -62,11 +65,19 @@ class SqliteEventStore:
     submitted before are refused by themselves.
     """
 
-    def __init__(self, path: Path, codec: Codec, *, state_schema: int = 1, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        path: Path,
+        codec: Codec,
+        *,
+        state_schema: int = 1,
+        clock: Callable[[], int] = time.time_ns,
+        recordings: RecordingLimits | None = None,
+    ) -> None:
         """Open or create the log. Raises StoreRefused when it is in use, damaged, foreign or of a later docket.
 
         ``state_schema`` is the version of the engine state's shape: snapshots of another one are not used. ``clock`` gives
-        ns since the epoch, for the times of snapshots and recordings.
+        ns since the epoch, for the times of snapshots and recordings; ``recordings`` bounds how many of these are kept.
         """
         self.path = path
         self.generation = 0
@@ -87,6 +98,7 @@ class SqliteEventStore:
             try:
                 self._connection.create_function("docket_snapshot_digest", 5, snapshot_digest, deterministic=True)
                 position, digest = check_log(self._connection, path, state_schema)
+                self._recordings = Recordings(self._connection, recordings or RecordingLimits())
                 self._reader = connect(path)
             except BaseException:
                 self._connection.close()
@@ -155,8 +167,10 @@ class SqliteEventStore:
         self._hear = hear
 
     async def settle(self) -> None:
-        """Wait until everything that was submitted so far is durable or refused."""
-        self._writer.flush()
+        """Wait until everything that was submitted so far is durable or refused, recordings too."""
+        passed = Call(lambda connection: True)
+        self._writer.put(passed)
+        await trio.to_thread.run_sync(passed.result)
         with suppress(StoreFailed):
             await self._newest.durable()
 
@@ -179,11 +193,11 @@ class SqliteEventStore:
         self._writer.put(Extra(f"state snapshot at {position}", save, thin, generation=self.generation))
 
     def save_recording(self, job: str, data: bytes) -> None:
-        """Keep a kernel recording (JSON lines), some time later; a job may have several. A loss is logged."""
+        """Keep the next part of a job's kernel recording (JSON lines), some time later. A loss is logged."""
         self._check_open()
-        arguments = (job, self._clock(), data)
-        insert = "INSERT INTO recordings (job, created_ns, data) VALUES (?, ?, ?)"
-        self._defer(Extra(f"recording of job {job}", (insert, arguments)))
+        statements = self._recordings.statements(job, self._clock(), data)
+        if statements:
+            self._defer(Extra(f"recording of job {job}", *statements))
 
     def forget(self, reference: str) -> bool:
         """Erase a secret from the table, the free pages and the WAL; tell whether there was one. Waits for the disk.
@@ -303,11 +317,30 @@ class SqliteEventStore:
         return None
 
     def recording(self, job: str) -> bytes | None:
-        """Give the kernel recordings of a job, one after the other; None when it has none."""
-        with self._reader_lock:
-            query = "SELECT data FROM recordings WHERE job = ? ORDER BY id"
-            found = [data for (data,) in self._reader.execute(query, [job])]
+        """Give the parts of a job's kernel recording, one after the other; None when it has none."""
+        found = [data for (data,) in self._fetch_recordings("SELECT data FROM recordings WHERE job = ? ORDER BY id", job)]
         return b"".join(data if data.endswith(b"\n") else data + b"\n" for data in found) if found else None
+
+    def recorded_jobs(self) -> list[str]:
+        """Give the jobs that have a recording, in the order in which they began to be recorded."""
+        return [job for (job,) in self._fetch_recordings("SELECT job FROM recordings GROUP BY job ORDER BY min(id)")]
+
+    def export(self, secrets: bool = False) -> Iterator[bytes]:
+        """Give the log up to its head as one file, in pieces; see `exchange`."""
+        chunks = rows(self.path, Selection(None, None, None, self.head()), 0)
+        jobs = self.recorded_jobs()
+        query = "SELECT job, created_ns, data FROM recordings WHERE job = ? ORDER BY id"
+        recordings = (row for job in jobs for row in self._fetch_recordings(query, job))
+        with closing(connect(self.path)) as connection:
+            kept = connection.execute("SELECT reference, value FROM secrets ORDER BY id") if secrets else None
+            yield from export_log(chain.from_iterable(chunks), recordings, kept)
+
+    def _fetch_recordings(self, query: str, *arguments: str) -> list[Any]:
+        try:
+            with self._reader_lock:
+                return self._reader.execute(query, arguments).fetchall()
+        except sqlite3.Error as error:
+            raise StoreFailed(f"event log {self.path} cannot be read: {error}") from error
 
     def verify(self, after: int = 0, limit: int | None = None) -> VerifyReport:
         """Check the hash chain and that every event decodes, behind ``after``; without a limit the database's structure too.

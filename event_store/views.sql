@@ -118,20 +118,23 @@ LEFT JOIN events AS outcome
     ON outcome.stream = accepted.stream AND outcome.type IN ('JobCompleted', 'JobFailed')
 WHERE accepted.type = 'JobAccepted';
 
--- The kernel operations that carried the jobs out. A recording is JSON lines; what is no valid JSON is shown as no rows.
+-- What the kernel was asked for each job, and the operations that carried it out, in order. A recording is JSON lines; what is no
+-- valid JSON is shown as no rows. `operation` is a call of the kernel port, or a step of a plan behind its `launch` or `release`.
 CREATE VIEW kernel_calls AS
 WITH
-    lines AS (
+    parts AS (
         SELECT id, job, created_ns, '[' || replace(trim(CAST(data AS TEXT), char(10)), char(10), ',') || ']' AS list
         FROM recordings
     )
 SELECT
-    lines.job AS job,
-    lines.id AS recording,
+    parts.job AS job,
+    parts.id AS recording,
     line.key + 1 AS number,
-    json_extract(line.value, '$.op') AS operation,
-    json_extract(line.value, '$.errno') AS errno,
-    json_extract(line.value, '$.ns') AS duration_ns,
-    strftime('%Y-%m-%dT%H:%M:%fZ', lines.created_ns / 1e9, 'unixepoch') AS recorded
-FROM lines, json_each(CASE WHEN json_valid(lines.list) THEN lines.list ELSE '[]' END) AS line
-WHERE line.type = 'object';
+    coalesce(json_extract(line.value, '$.call'), json_extract(line.value, '$.operation[0]'), 'undo') AS operation,
+    coalesce(json_extract(line.value, '$.arguments'), json_extract(line.value, '$.operation')) AS arguments,
+    coalesce(json_extract(line.value, '$.errno'), 0) AS errno,
+    json_extract(line.value, '$.syscall') AS syscall,
+    json_extract(line.value, '$.duration_ns') AS duration_ns,
+    strftime('%Y-%m-%dT%H:%M:%fZ', parts.created_ns / 1e9, 'unixepoch') AS recorded
+FROM parts, json_each(CASE WHEN json_valid(parts.list) THEN parts.list ELSE '[]' END) AS line
+WHERE json_type(line.value, '$.call') = 'text' OR json_type(line.value, '$.operation') = 'array';

@@ -242,7 +242,8 @@ def _process_command(operation: op.Operation) -> str:
         case op.SetNoNewPrivileges():
             return "exec setpriv --no-new-privs sh"
         case op.LoadSeccomp():
-            return f": seccomp SECCOMP_SET_MODE_FILTER, {operation.describe().removeprefix('load seccomp filter of ')}"
+            told = operation.describe().removeprefix("load seccomp filter ").removeprefix("of ")
+            return f": seccomp SECCOMP_SET_MODE_FILTER, {told}"
         case op.DropBounding():
             return f"exec setpriv --bounding-set {_capabilities(operation.keep)} sh"
         case op.SetUser():

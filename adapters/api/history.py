@@ -1,54 +1,73 @@
-"""docket's own: the kernel's part in a start, the proof that no event was altered, and forgetting."""
+"""docket's own: the kernel's part in a job, jobs executed again, the proof that no event was altered, and forgetting."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import msgspec
 import trio
 
 from docket.adapters.api.times import parse_time
-from docket.adapters.http import Request, Response, Route
+from docket.adapters.http import Request, Response, Route, Stream, StreamSender
 from docket.domain import snapshots
 from docket.domain.engine import Engine
-from docket.domain.errors import CorruptEvent, NotFound, Rejected, StoreRefused
+from docket.domain.errors import CorruptEvent, InvalidArgument, NotFound, Rejected, StoreRefused
 from docket.domain.jobs.launching import confinement_of
 from docket.domain.jobs.start import plan_of
+from docket.domain.model.container.decide import find_container
+from docket.domain.model.container.state import Container
 from docket.domain.model.state import EngineState, fold
 from docket.domain.plan.operations import OperationResult, Plan
+from docket.domain.ports import EventStore
 
-Explain = Callable[[Plan, Sequence[OperationResult]], str]
+_SHORTEST_JOB = 6
 
 
-def routes(engine: Engine, explain: Explain) -> list[Route]:
+class KernelHistory(Protocol):
+    """What can be told of recordings."""
+
+    def explain(self, plan: Plan, results: Sequence[OperationResult] = ()) -> str: ...
+
+    def explain_recording(self, store: EventStore, job: str) -> str | None: ...
+
+    def replay_job(self, store: EventStore, job: str) -> msgspec.Struct | None: ...
+
+
+def routes(engine: Engine, kernel: KernelHistory) -> list[Route]:
     """The routes of this file."""
+    store = engine.ports.store
 
     async def explained(request: Request) -> Response:
-        container = engine.container(request.parameters["id"])
-        await engine.ports.store.settle()
-        results: tuple[OperationResult, ...] = ()
-        types = ("ContainerStarting",)
-        starts = list(engine.ports.store.read(stream=f"container-{container.id}", types=types))
-        if not starts:
-            raise Rejected(NotFound(f"container {container.id} has never been started: there is nothing to explain"))
-        confinement = confinement_of(engine, container.spec)
-        lowerdirs = engine.ports.rootfs.lowerdirs(container.layers)
-        recording = engine.ports.store.recording(starts[-1].metadata.job)
-        if recording is not None:
-            results = tuple(_result(line) for line in recording.splitlines())
-        return Response.text(explain(plan_of(engine, container, confinement, lowerdirs), results))
+        await store.settle()
+        return Response.text(await trio.to_thread.run_sync(_explained, engine, kernel, request.parameters["id"]))
+
+    async def replayed(request: Request) -> Response:
+        await store.settle()
+        jobs = await trio.to_thread.run_sync(_recorded_jobs, engine, request.parameters["id"])
+        replays = [await trio.to_thread.run_sync(kernel.replay_job, store, job) for job in jobs]
+        return Response.json([each for each in replays if each is not None])
 
     async def verify(request: Request) -> Response:
-        await engine.ports.store.settle()
-        head = engine.ports.store.head()
+        await store.settle()
+        head = store.head()
         try:
-            report = await trio.to_thread.run_sync(engine.ports.store.verify)
+            report = await trio.to_thread.run_sync(store.verify)
         except CorruptEvent as error:
             return Response.json({"ok": False, "position": error.position, "message": str(error)})
         except StoreRefused as error:
             return Response.json({"ok": False, "position": 0, "message": str(error)})
         return Response.json({"ok": True, "events": report.events, "head": head})
+
+    async def export(request: Request) -> Stream:
+        await store.settle()
+        pieces = store.export(secrets=request.query.boolean("secrets"))
+
+        async def write(out: StreamSender) -> None:
+            while (piece := await trio.to_thread.run_sync(next, pieces, None)) is not None:
+                await out.send(piece)
+
+        return Stream(write, content_type="application/gzip")
 
     async def forget(request: Request) -> Response:
         container = engine.container(request.parameters["id"])
@@ -57,19 +76,77 @@ def routes(engine: Engine, explain: Explain) -> list[Route]:
             spec = engine.state.execs[key].spec
             references += [spec.arguments, spec.environment]
         for reference in references:
-            await trio.to_thread.run_sync(engine.ports.store.forget, reference)
+            await trio.to_thread.run_sync(store.forget, reference)
         return Response.empty()
 
     return [
         Route("GET", "/docket/explain/{id}", explained),
+        Route("GET", "/docket/replay/{id}", replayed),
+        Route("GET", "/docket/export", export),
         Route("GET", "/docket/verify", verify),
         Route("POST", "/docket/forget/{id}", forget),
     ]
 
 
-def _result(line: bytes) -> OperationResult:
-    told: dict[str, Any] = msgspec.json.decode(line)
-    return OperationResult(told["op"], told["errno"], told["ns"], told.get("syscall", ""), told.get("path", ""))
+def _explained(engine: Engine, kernel: KernelHistory, reference: str) -> str:
+    """A job's recording, or that of a container's last start; without one, the plan as it would be now. Raises `Rejected`."""
+    store = engine.ports.store
+    job = _job(store, reference)
+    if job is not None:
+        return kernel.explain_recording(store, job) or ""
+    container = find_ever(engine, reference)
+    starts = list(store.read(stream=f"container-{container}", types=("ContainerStarting",)))
+    if not starts:
+        raise Rejected(NotFound(f"container {container} has never been started: there is nothing to explain"))
+    text = kernel.explain_recording(store, starts[-1].metadata.job)
+    if text is not None:
+        return text
+    present = engine.container(container)
+    plan = plan_of(engine, present, confinement_of(engine, present.spec), engine.ports.rootfs.lowerdirs(present.layers))
+    return f"# nothing is recorded of the last start any more: this is the plan as it would be now\n{kernel.explain(plan)}"
+
+
+def _job(store: EventStore, reference: str) -> str | None:
+    """The recorded job that is meant by an id or the beginning of one. Raises `Rejected` when several are."""
+    if len(reference) < _SHORTEST_JOB:
+        return None
+    found = [job for job in store.recorded_jobs() if job.startswith(reference)]
+    if len(found) > 1:
+        raise Rejected(InvalidArgument(f"several recorded jobs begin with {reference}: give more digits"))
+    return found[0] if found else None
+
+
+def find_ever(engine: Engine, reference: str) -> str:
+    """The id of a container that is there, or else of the last one in the log that had this name or id. Raises `Rejected`."""
+    present = find_container(engine.state, reference)
+    if isinstance(present, Container):
+        return present.id
+    last = ""
+    for stored in engine.ports.store.read(types=("ContainerCreated", "ContainerRenamed")):
+        event: Any = stored.event
+        if event.name == reference.removeprefix("/") or event.container.startswith(reference):
+            last = event.container
+    if not last:
+        raise Rejected(present)
+    return last
+
+
+def _recorded_jobs(engine: Engine, reference: str) -> list[str]:
+    """The recorded jobs that are meant by a job's id, or those that touched a container or its execs. Raises `Rejected`."""
+    store = engine.ports.store
+    job = _job(store, reference)
+    if job is not None:
+        return [job]
+    container = find_ever(engine, reference)
+    touched = {stored.metadata.job for stored in store.read(stream=f"container-{container}")}
+    execs = ("ExecStarting", "ExecExited")
+    touched |= {
+        stored.metadata.job for stored in store.read(types=execs) if getattr(stored.event, "container", "") == container
+    }
+    found = [job for job in store.recorded_jobs() if job in touched]
+    if not found:
+        raise Rejected(NotFound(f"nothing is recorded of container {container}: it made no kernel call, or it was pruned"))
+    return found
 
 
 async def state_at(engine: Engine, at: str | None) -> EngineState:

@@ -7,8 +7,8 @@ from docket.adapters.http import Router
 from docket.domain.engine import Engine
 
 
-def router(engine: Engine, explain: history.Explain) -> Router:
-    """Every route that there is, over one engine. ``explain`` prints a plan for people."""
+def router(engine: Engine, kernel: history.KernelHistory) -> Router:
+    """Every route that there is, over one engine. ``kernel`` tells of recordings."""
     return Router(
         [
             *system.routes(engine),
@@ -17,6 +17,6 @@ def router(engine: Engine, explain: history.Explain) -> Router:
             *stats.routes(engine),
             *exec.routes(engine),
             *images.routes(engine),
-            *history.routes(engine, explain),
+            *history.routes(engine, kernel),
         ]
     )

@@ -25,6 +25,10 @@ _DATA_LENGTH = 100
 
 
 def _handle(context: Context, options: Options) -> int:
+    if options.args:
+        from docket.cli.commands.log_exchange import exchange
+
+        return exchange(context, options)
     response = context.client().request("GET", "/docket/log", _query(options))
     lines = []
     titled = False
@@ -71,7 +75,8 @@ def _query(options: Options) -> list[tuple[str, str]]:
 def _cells(event: dict[str, Any], full: bool) -> list[str]:
     kind, dash, identifier = event["stream"].partition("-")
     # Most events repeat the id that is in the object's column already.
-    data = " ".join(f"{name}={_short(value)}" for name, value in (event.get("data") or {}).items() if value != identifier)
+    own = {name: value for name, value in (event.get("data") or {}).items() if value != identifier}
+    data = " ".join(_told(own, "", full))
     return [
         str(event["position"]),
         local_rfc3339(event["time"]) if full else local_rfc3339(event["time"])[:23],
@@ -82,8 +87,31 @@ def _cells(event: dict[str, Any], full: bool) -> list[str]:
     ]
 
 
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else dumps(value)
+def _told(fields: dict[str, Any], prefix: str, full: bool) -> list[str]:
+    """Fields as ``name=value``; those within others with a dotted name, and only where they say something."""
+    told = []
+    for name, value in fields.items():
+        if prefix and not value:
+            continue
+        if isinstance(value, dict):
+            told += _told(value, f"{prefix}{name}.", full)
+        elif isinstance(value, list) and any(isinstance(each, dict | list) for each in value):
+            told.append(f"{prefix}{name}={dumps(value)}")
+        elif isinstance(value, list):
+            told.append(f"{prefix}{name}={','.join(_word(each, full) for each in value)}")
+        else:
+            told.append(f"{prefix}{name}={_word(value, full)}")
+    return told
+
+
+def _word(value: Any, full: bool) -> str:
+    """A value as one word: strings that are several are quoted, ids are shortened."""
+    if not isinstance(value, str):
+        return dumps(value)
+    bare = value.removeprefix("sha256:")
+    if not full and len(bare) == 64 and not bare.strip("0123456789abcdef"):
+        return short_id(value, False)
+    return dumps(value) if not value or any(character in value for character in ' ",=') else value
 
 
 def _fixed(cells: list[str]) -> str:
@@ -105,6 +133,10 @@ LOG = Command(
         ("tail", "n", "string", "all", "Show this many events from the end"),
         ("type", "", "string", "", "Show events of one type, such as ContainerStarted"),
         ("until", "", "string", "", "Show events before a time or a duration ago"),
+        ("with-secrets", "", "bool", False, "Let an export contain environment values and exec arguments"),
     ),
     _handle,
+    "[export FILE | import FILE DIRECTORY]",
+    0,
+    3,
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from docket.domain.engine import Handler
 from docket.domain.jobs import (
     attach,
@@ -42,3 +44,11 @@ JOBS: dict[str, Handler] = {
     "reload": engine.reload,
     "serveapi": serveapi.serveapi,
 }
+
+REQUESTS: dict[str, type[int] | type[msgspec.Struct]] = {
+    "kill": int,
+    "stop": stop.Stop,
+    "restart": stop.Stop,
+    "remove": remove.Remove,
+}
+"""The requests that may be recorded with a job, because they hold no secret and a replay needs them."""

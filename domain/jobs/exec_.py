@@ -100,7 +100,7 @@ def _launch(engine: Engine, job: Job, exec_id: str) -> Launch:
 
 async def watch(engine: Engine, exec_id: str, container_id: str) -> None:
     """Wait for the process's end, and see that it is in the log before its clients are let go."""
-    job = engine.job("watch", (exec_id,), "engine")
+    job = engine.task("watch", (exec_id,))
     try:
         end, reason = await engine.ports.kernel.exited(exec_id), ""
     except PortError as error:

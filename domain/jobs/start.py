@@ -5,9 +5,6 @@ A start of a running container is `NotModified`. The watch belongs to the engine
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import msgspec
 import trio
 
 from docket.domain.engine import Engine, Job
@@ -19,9 +16,9 @@ from docket.domain.model.container.commands import StartContainer
 from docket.domain.model.container.state import Container
 from docket.domain.model.job.events import JobFailed
 from docket.domain.plan.container import Confinement, Surroundings, container_plan
-from docket.domain.plan.operations import OperationResult, Plan
+from docket.domain.plan.operations import Plan
 from docket.domain.plan.settings import Peers
-from docket.domain.ports import Exit, Launch, LaunchFailed, LogSettings, ProcessIdentity
+from docket.domain.ports import Exit, Launch, LogSettings, ProcessIdentity
 
 _DISK_PATIENCE_SECONDS = 1.0
 
@@ -39,7 +36,6 @@ async def perform_start(engine: Engine, job: Job, container: Container, run: int
     try:
         confinement, plan, launch = _prepare(engine, container)
         launched = await engine.ports.kernel.launch(launch)
-        keep_results(engine, job, launched.results)
     except (PortError, Rejected) as error:
         await _failed(engine, job, container, run, error)
         raise AssertionError from error
@@ -48,17 +44,6 @@ async def perform_start(engine: Engine, job: Job, container: Container, run: int
     finally:
         # It runs, whether the disk takes the news now or later, and whether the caller still waits or not.
         engine.spawn(watch, engine, container.id, run, plan)
-
-
-def keep_results(engine: Engine, job: Job, results: Sequence[OperationResult]) -> None:
-    """Keep what the kernel did with the job, one line of JSON for each operation."""
-    lines = [
-        msgspec.json.encode(
-            {"op": each.operation, "errno": each.errno, "ns": each.duration_ns, "syscall": each.syscall, "path": each.path}
-        )
-        for each in results
-    ]
-    engine.ports.store.save_recording(job.id, b"\n".join(lines) + b"\n")
 
 
 def plan_of(
@@ -127,8 +112,6 @@ def started(
 
 async def _failed(engine: Engine, job: Job, container: Container, run: int, error: PortError | Rejected) -> None:
     program = container.spec.arguments[0]
-    if isinstance(error, LaunchFailed):
-        keep_results(engine, job, error.results)
     if isinstance(error, KernelError):
         text, code = launching.failure_text(error, program)
         outcome = events.ContainerStartFailed(container.id, run, error.operation, text, error.syscall, error.errno, code)
@@ -150,7 +133,7 @@ async def _failed(engine: Engine, job: Job, container: Container, run: int, erro
 async def watch(engine: Engine, container_id: str, run: int, plan: Plan) -> None:
     """Wait for the end of a container's first process, and see that it is in the log before anything is let go."""
     ports = engine.ports
-    job = engine.job("watch", (container_id,), "engine")
+    job = engine.task("watch", (container_id,))
     try:
         end, reason = await ports.kernel.exited(container_id), ""
     except PortError as error:

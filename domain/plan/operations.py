@@ -431,11 +431,13 @@ class SetNoNewPrivileges(Operation, frozen=True):
 
 
 class LoadSeccomp(Operation, frozen=True):
-    """Load a seccomp filter; ``program`` is the array of struct sock_filter in base64."""
+    """Load a seccomp filter; ``program`` is the array of struct sock_filter in base64, or in a recording its digest."""
 
     program: str
 
     def describe(self) -> str:
+        if self.program.startswith("sha256:"):
+            return f"load seccomp filter {self.program}"
         return f"load seccomp filter of {len(self.program) * 3 // 4 // 8} instructions"
 
 

@@ -43,6 +43,14 @@ _FROZEN_SECONDS = 10
 _SOCKET_NAME = "shim.sock"
 
 
+class _ExitFile(msgspec.Struct, frozen=True):
+    """What a shim leaves behind when its process has ended."""
+
+    code: int
+    oom: bool
+    time_ns: int
+
+
 class _Shim:
     """The daemon's end of one shim's control socket."""
 
@@ -310,10 +318,10 @@ def _connect(directory: str) -> socket.socket | None:
 def _read_exit(path: str) -> Exit | None:
     try:
         with open(path, "rb") as file:
-            told = msgspec.json.decode(file.read(4096), type=dict[str, int])
-        return Exit(told["code"], bool(told["oom"]), told["time_ns"])
-    except (FileNotFoundError, msgspec.DecodeError, KeyError):
+            told = msgspec.json.decode(file.read(4096), type=_ExitFile)
+    except (FileNotFoundError, msgspec.DecodeError):
         return None
+    return Exit(told.code, told.oom, told.time_ns)
 
 
 def _undo(operation: Operation) -> KernelError | None:

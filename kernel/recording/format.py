@@ -1,13 +1,15 @@
 """A recording: one JSON object a line, the first one versioned, made to be compared with `diff`.
 
-    {"recording":1,"host":{…}}
-    {"call":"launch","key":"…","arguments":{…}}
+    {"recording":1,"host":{…},"job":{"id":"…","name":"start","arguments":["…"]},"boot_id":"…","places":{…},"files":{…}}
+    {"call":"launch","key":"…","arguments":{…},"position":41}
     {"operation":["MakeDirectory","/run/…",456],"errno":0,"syscall":"","path":"","value":"","duration_ns":1200}
     {"end":"return","result":{"pid":"$pid1","start_time":"$start1","boot_id":"$boot1"},"duration_ns":90000}
 
 A call is followed by its operations, and ends with ``return``, ``error`` or ``cancelled``. Process ids, start times and boot ids
-are symbols, numbered as they first appear. Of environments, of arguments handed over beside a plan, and of clients' bytes there is
-nothing: they may be secrets (S54). Reading is strict, since a recording may come from anywhere (S57).
+are symbols, numbered as they first appear; ``boot_id`` is what ``$boot1`` stands for. ``position`` is that of the last event that
+the engine had folded when it made the call. A seccomp filter is kept as its digest. Of environments, of arguments handed over
+beside a plan, and of clients' bytes there is nothing: they may be secrets (S54). Reading is strict, since a recording may come from
+anywhere (S57).
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from docket.domain.plan.operations import AnyOperation
+from docket.domain.plan.settings import HostFiles, Places
 from docket.domain.ports import HostFacts
 
 T = TypeVar("T")
+
+_ENCODER = msgspec.json.Encoder()
 
 VERSION: Literal[1] = 1
 MAX_BYTES = 8 << 20
@@ -31,11 +36,24 @@ class RecordingInvalid(Exception):
     """Bytes that are no recording of this version; the text says where and why."""
 
 
+class RecordedJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Whose calls these are. ``request`` is what the API asked for beside the arguments, as far as it holds no secret."""
+
+    id: str
+    name: str
+    arguments: tuple[str, ...] = ()
+    request: Any = None
+
+
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The first line."""
+    """The first line: the job, and everything around it that its plan depends on."""
 
     recording: Literal[1]
     host: HostFacts
+    job: RecordedJob = RecordedJob("", "")
+    boot_id: str = ""
+    places: Places = Places("", "")
+    files: HostFiles = HostFiles()
 
 
 class OperationLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -76,6 +94,7 @@ class Call(msgspec.Struct, frozen=True):
     cancelled: bool = False
     duration_ns: int = 0
     line: int = 0
+    position: int = 0
 
 
 class _CallLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,6 +114,7 @@ class _CallLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ]
     key: str
     arguments: dict[str, Any]
+    position: int = 0
 
 
 class _EndLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -104,20 +124,20 @@ class _EndLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     duration_ns: int = 0
 
 
-def encode_header(host: HostFacts) -> bytes:
+def encode_header(header: Header) -> bytes:
     """The first line."""
-    return msgspec.json.encode(Header(VERSION, host)) + b"\n"
+    return msgspec.json.encode(header) + b"\n"
 
 
 def encode_call(call: Call) -> bytes:
     """The lines of one call."""
     end: Literal["return", "error", "cancelled"] = "cancelled" if call.cancelled else "error" if call.error else "return"
     lines = (
-        _CallLine(call.name, call.key, call.arguments),  # type: ignore[arg-type]
+        _CallLine(call.name, call.key, call.arguments, call.position),  # type: ignore[arg-type]
         *call.operations,
         _EndLine(end, call.result, call.error, call.duration_ns),
     )
-    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+    return _ENCODER.encode_lines(lines)
 
 
 def decode(data: bytes) -> tuple[Header, list[Call]]:
@@ -161,8 +181,9 @@ def _call(lines: list[bytes], position: int) -> tuple[Call, int]:
         raise RecordingInvalid(f"recording line {position + 1}: an error without its description, or the reverse")
     cancelled = end.end == "cancelled"
     call = Call(
-        head.call, head.key, head.arguments, tuple(operations), end.result, end.error, cancelled, end.duration_ns, start + 1
-    )
+        head.call, head.key, head.arguments, tuple(operations), end.result, end.error, cancelled, end.duration_ns, start + 1,
+        head.position,
+    )  # fmt: skip
     return call, position + 1
 
 

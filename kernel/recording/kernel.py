@@ -1,13 +1,13 @@
 """`RecordingKernel`: wraps any kernel and keeps each call, operation, result, error number and duration with its job.
 
-The sink gets the job's whole recording after each call, so that what it stores is complete whenever the engine ends. A call that
-the engine does not live to see the end of is not in it. Calls of different jobs go to different recordings; those without a job
-are not recorded. The memory is bounded: the jobs used last are kept, and a recording that grows too long ends there.
+The sink gets the lines of each call when it ends, with the first ones the recording's header, so that what it stores is complete
+whenever the engine ends; only the wait for an end goes with the release that follows it. A call that the engine does not live to
+see the end of is not in it. Calls of different jobs go to
+different recordings; those without a job are not recorded. A recording that grows too long ends there.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter_ns
@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 import msgspec
 import trio
 
-from docket.domain.errors import PortError
-from docket.domain.plan.operations import Operation
+from docket.domain.errors import PortError, StoreError
+from docket.domain.jobs import REQUESTS
+from docket.domain.plan.operations import Operation, OperationResult
+from docket.domain.plan.settings import HostFiles, Places
 from docket.domain.ports import (
     Attachment,
     Exit,
@@ -31,22 +33,33 @@ from docket.domain.ports import (
     ProcessRow,
     Statistics,
 )
+from docket.domain.running import RUNNING, Running
 from docket.kernel.recording import calls
-from docket.kernel.recording.format import Call, CallError, OperationLine, encode_call, encode_header
+from docket.kernel.recording.format import (
+    VERSION,
+    Call,
+    CallError,
+    Header,
+    OperationLine,
+    RecordedJob,
+    encode_call,
+    encode_header,
+)
 from docket.kernel.recording.symbols import Symbols
 
 T = TypeVar("T")
 
-KEPT_JOBS = 64
 KEPT_BYTES = 4 << 20
 
 
 class _Recording:
-    """What is kept of one job."""
+    """What is known of one job's recording between its calls."""
 
-    def __init__(self, host: HostFacts) -> None:
-        self.symbols = Symbols()
-        self.data = bytearray(encode_header(msgspec.structs.replace(host, boot_id=self.symbols.of("boot", host.boot_id))))
+    def __init__(self, header: bytes, symbols: Symbols) -> None:
+        self.symbols = symbols
+        self.pending = header
+        """What the sink has not got yet: it gets no header without a call."""
+        self.size = 0
         self.full = False
         """A call did not fit: none is kept after it, since a recording has no gaps."""
 
@@ -61,17 +74,22 @@ class _Recorded:
         self.result: Any = None
         self.error: CallError | None = None
         self.cancelled = False
+        self.position = 0
+        self.secret = False
+        """Not even the name of the command may be kept."""
 
 
 class RecordingKernel:
     """Implements `docket.domain.ports.Kernel` around another one."""
 
-    def __init__(self, inner: Kernel, sink: Callable[[str, bytes], None], job: Callable[[], str]) -> None:
-        """``sink`` takes a job and its recording so far; ``job`` names the job of the running task, or is empty."""
+    def __init__(
+        self, inner: Kernel, sink: Callable[[str, bytes], None], places: Places, files: HostFiles | None = None
+    ) -> None:
+        """``sink`` takes a job's id and the next lines of its recording; ``places`` and ``files`` are what plans are made with."""
         self._inner = inner
         self._sink = sink
-        self._job = job
-        self._recordings: OrderedDict[str, _Recording] = OrderedDict()
+        self._places = places
+        self._files = files or HostFiles()
 
     def host(self) -> HostFacts:
         return self._inner.host()
@@ -81,13 +99,17 @@ class RecordingKernel:
 
     async def launch(self, launch: Launch) -> Launched:
         with self._recorded("launch", launch.key, calls.launch_arguments(launch)) as call:
-            call.operations = calls.launch_operations(launch, call.symbols)
+            call.secret = calls.hides_arguments(launch.plan)
+            results: tuple[OperationResult, ...] = ()
+            failed = True
             try:
                 launched = await self._inner.launch(launch)
+                results, failed = launched.results, False
             except LaunchFailed as failure:
-                call.operations = calls.with_results(launch, call.operations, failure.results, failed=True)
+                results = failure.results
                 raise
-            call.operations = calls.with_results(launch, call.operations, launched.results, failed=False)
+            finally:
+                call.operations = calls.performed_operations(launch, call.symbols, results, failed=failed)
             call.result = call.symbols.identity(launched.identity)
             return launched
 
@@ -136,37 +158,63 @@ class RecordingKernel:
     @contextmanager
     def _recorded(self, name: str, key: str, arguments: dict[str, Any]) -> Iterator[_Recorded]:
         """Keep one call when it returns, fails or is cancelled; anything else is the end of the engine."""
-        job = self._job()
-        recording = self._recording(job)
+        running = RUNNING.get()
+        recording = self._recording(running)
         call = _Recorded(recording.symbols, arguments)
+        call.position = running.position() if running is not None else 0
         started = perf_counter_ns()
         try:
             yield call
         except PortError as failure:
-            call.error = calls.error_form(failure, secret=calls.hidden_arguments(call.operations))
-            self._keep(job, recording, name, key, call, started)
+            call.error = calls.error_form(failure, secret=call.secret)
+            self._keep(running, recording, name, key, call, started)
             raise
         except trio.Cancelled:
             call.cancelled = True
-            self._keep(job, recording, name, key, call, started)
+            self._keep(running, recording, name, key, call, started)
             raise
-        self._keep(job, recording, name, key, call, started)
+        self._keep(running, recording, name, key, call, started)
 
-    def _recording(self, job: str) -> _Recording:
-        recording = self._recordings.get(job) or _Recording(self._inner.host())
-        if job:
-            self._recordings[job] = recording
-            self._recordings.move_to_end(job)
-            while len(self._recordings) > KEPT_JOBS:
-                self._recordings.popitem(last=False)
+    def _recording(self, running: Running | None) -> _Recording:
+        if running is None:
+            return _Recording(b"", Symbols())
+        if running.kept is None:
+            running.kept = self._begin(running)
+        recording: _Recording = running.kept
         return recording
 
-    def _keep(self, job: str, recording: _Recording, name: str, key: str, call: _Recorded, started: int) -> None:
+    def _begin(self, running: Running) -> _Recording:
+        host, symbols = self._inner.host(), Symbols()
+        request = msgspec.to_builtins(running.request) if running.name in REQUESTS else None
+        header = Header(
+            VERSION,
+            msgspec.structs.replace(host, boot_id=symbols.of("boot", host.boot_id)),
+            RecordedJob(running.id, running.name, running.arguments, request),
+            host.boot_id,
+            self._places,
+            self._files,
+        )
+        return _Recording(encode_header(header), symbols)
+
+    def _keep(self, running: Running | None, recording: _Recording, name: str, key: str, call: _Recorded, started: int) -> None:
+        if running is None or recording.full:
+            return
         took = perf_counter_ns() - started
-        whole = Call(name, key, call.arguments, call.operations, call.result, call.error, call.cancelled, took)
-        lines = encode_call(whole)
-        if job and not recording.full and len(recording.data) + len(lines) <= KEPT_BYTES:
-            recording.data += lines
-            self._sink(job, bytes(recording.data))
-        else:
+        whole = Call(
+            name, key, call.arguments, call.operations, call.result, call.error, call.cancelled, took, position=call.position
+        )
+        lines = recording.pending + encode_call(whole)
+        recording.size += len(lines) - len(recording.pending)
+        if recording.size > KEPT_BYTES:
+            recording.full = True
+            return
+        if name == "exited" and call.error is None and not call.cancelled:
+            # The release of what ended follows at once, and both together cost the log one row.
+            recording.pending = lines
+            return
+        recording.pending = b""
+        try:
+            self._sink(running.id, lines)
+        except StoreError:
+            # The kernel has done its part, and the job goes on: its next append says what is wrong with the log.
             recording.full = True

@@ -1,4 +1,4 @@
-"""Symbols in place of what differs from one run to the next: process ids, start times, boot ids.
+"""Symbols in place of what differs from one run to the next: process ids, start times, boot ids; and digests in place of filters.
 
 The recording side gives symbols to values as they appear. The replaying side has the recording's symbols, and gives them values;
 both write the same calls down in the same form, which is what is compared.
@@ -6,11 +6,13 @@ both write the same calls down in the same form, which is what is compared.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 
-from docket.domain.plan.operations import JoinNamespaces, Operation
+from docket.domain.plan.operations import JoinNamespaces, LoadSeccomp, Operation
 from docket.domain.ports import ProcessIdentity
 
 
@@ -55,9 +57,18 @@ class Symbols:
         pid, start = self.process(identity.pid, identity.start_time)
         return {"pid": pid, "start_time": start, "boot_id": self.of("boot", identity.boot_id)}
 
-    def symbolised(self, operation: Operation) -> list[Any]:
-        """An operation as plain lists and values, with symbols."""
-        form: list[Any] = msgspec.to_builtins(operation)
+    def symbolised(self, operation: Operation) -> Any:
+        """An operation with symbols, as something of the same JSON: itself, unless there is something to replace."""
         if isinstance(operation, JoinNamespaces):
+            form: list[Any] = msgspec.to_builtins(operation)
             form[1:3] = self.process(operation.pid, operation.start_time)
-        return form
+            return form
+        if isinstance(operation, LoadSeccomp):
+            return LoadSeccomp(_digest(operation.program))
+        return operation
+
+
+@lru_cache(maxsize=64)
+def _digest(program: str) -> str:
+    """A filter is long, and the same for most containers."""
+    return program if program.startswith("sha256:") else f"sha256:{sha256(program.encode()).hexdigest()}"

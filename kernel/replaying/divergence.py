@@ -14,7 +14,14 @@ _LONGEST_LINE = 300
 
 
 class ReplayDiverged(Exception):
-    """A call differs from the recorded one. No `PortError`: it must not pass for a failure of the kernel."""
+    """A call differs from the recorded one. No `PortError`: it must not pass for a failure of the kernel.
+
+    ``behind`` tells that nothing more is recorded.
+    """
+
+    def __init__(self, text: str, *, behind: bool = False) -> None:
+        super().__init__(text)
+        self.behind = behind
 
 
 def explain_divergence(calls: Sequence[Call], position: int, asked: Call | None) -> str:

@@ -7,14 +7,14 @@ decoded strictly and within limits before anything is answered, and the paths in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import trio
 
 from docket.domain.errors import KernelError, Unavailable
-from docket.domain.plan.operations import Operation, OperationResult
+from docket.domain.plan.operations import Operation
 from docket.domain.ports import (
     Attachment,
     Exit,
@@ -37,17 +37,37 @@ from docket.kernel.replaying.values import Values
 class ReplayingKernel:
     """Implements `docket.domain.ports.Kernel` from a recording."""
 
-    def __init__(self, recording: bytes, *, boot_id: str = "") -> None:
-        """``boot_id`` is the value that the recorded boot has in the log. Raises `RecordingInvalid`."""
-        header, self._calls = decode(recording)
+    def __init__(self, recording: bytes, *, boot_id: str = "", answering: Callable[[Call], None] = lambda call: None) -> None:
+        """``boot_id`` is the value that the recorded boot has in the log, where it is not the header's.
+
+        ``answering`` is told of each call that was the recorded one, before it is answered. Raises `RecordingInvalid`.
+        """
+        self.header, self._calls = decode(recording)
+        header = self.header
+        self._answering = answering
         self._symbols = Symbols()
-        boot = boot_id or header.host.boot_id
+        boot = boot_id or header.boot_id or header.host.boot_id
         self._symbols.bind("boot", boot, header.host.boot_id)
         self._host = msgspec.structs.replace(header.host, boot_id=boot)
         self._values = Values(self._symbols)
         self._position = 0
         self._moved = trio.Event()
         self._claimed: set[int] = set()
+
+    @property
+    def next_call(self) -> Call | None:
+        """The recorded call that must be made next; None behind the last."""
+        return self._calls[self._position] if self._position < len(self._calls) else None
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """All recorded calls."""
+        return self._calls
+
+    def bind_process(self, symbol: str, pid: int, start_time: int) -> None:
+        """Let a process that the recording has as ``$pid1`` be the one that the log knows it as."""
+        if self._symbols.value(symbol) is None:
+            self._symbols.bind("pid", (pid, start_time), symbol)
 
     @property
     def remaining(self) -> int:
@@ -72,7 +92,7 @@ class ReplayingKernel:
         recorded = await self._answer("launch", launch.key, calls.launch_arguments(launch), operations)
         for attachment in launch.attachments:
             attachment.endpoint.close()
-        results = _results(launch, recorded.operations)
+        results = calls.recorded_results(recorded, launch.plan)
         if recorded.error is not None and recorded.error.kind == "launch":
             raise LaunchFailed(_kernel_error(recorded), results)
         self._raise(recorded)
@@ -104,7 +124,8 @@ class ReplayingKernel:
             if (call.name, call.key) == ("exited", key) and index not in self._claimed:
                 self._claimed.add(index)
                 return index
-        raise ReplayDiverged(explain_divergence(self._calls, self._position, Call("exited", key, {})))
+        asked = Call("exited", key, {})
+        raise ReplayDiverged(explain_divergence(self._calls, self._position, asked), behind=not self.remaining)
 
     async def release(self, key: str, directory: str, exit_file: str, operations: Sequence[Operation]) -> None:
         lines = tuple(OperationLine(self._symbols.symbolised(operation)) for operation in operations)
@@ -146,15 +167,17 @@ class ReplayingKernel:
         await trio.lowlevel.checkpoint()
         asked = Call(name, key, arguments, operations)
         if self._position == len(self._calls) or not _same(self._calls[self._position], asked):
-            raise ReplayDiverged(explain_divergence(self._calls, self._position, asked))
+            raise ReplayDiverged(explain_divergence(self._calls, self._position, asked), behind=not self.remaining)
         recorded = self._calls[self._position]
         try:
             if recorded.cancelled:
+                self._answering(recorded)
                 await trio.sleep_forever()
         finally:
             self._position += 1
             self._moved.set()
             self._moved = trio.Event()
+        self._answering(recorded)
         return recorded
 
     @staticmethod
@@ -180,14 +203,3 @@ def _kernel_error(recorded: Call) -> KernelError:
     error = recorded.error
     assert error is not None
     return KernelError(error.operation, error.syscall, error.errno, error.path, error.reason)
-
-
-def _results(launch: Launch, lines: tuple[OperationLine, ...]) -> tuple[OperationResult, ...]:
-    """The results of the operations that were begun, and of undos that failed."""
-    results = []
-    operations = iter(launch.plan.operations())
-    for line in lines:
-        what = next(operations).describe() if line.operation else "undo"
-        if line.begun:
-            results.append(OperationResult(what, line.errno, line.duration_ns, line.syscall, line.path, line.value))
-    return tuple(results)

@@ -31,7 +31,7 @@ def test_log_prints_a_table(docket: Docket) -> None:
     assert lines[0].split() == ["POSITION", "TIME", "OBJECT", "EVENT", "JOB", "DATA"]
     assert lines[1].split(None, 5) == [
         "7", "2026-01-01T00:00:00.123", f"container-{ID[:12]}", "ContainerCreated", "01234567",
-        'name=web image=busybox env=["ref-1"]',
+        "name=web image=busybox env=ref-1",
     ]  # fmt: skip
 
 

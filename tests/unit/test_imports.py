@@ -22,8 +22,8 @@ MAY_IMPORT = {
     "adapters": {"domain", "adapters"},
     "cli": set(LAYERS),
 }
-# The only modules that know which adapters there are.
-COMPOSITION_ROOTS = ("cli/bootstrap.py", "cli/daemon.py")
+# The only modules that know which adapters there are: for an engine, and for a log that is only looked at.
+COMPOSITION_ROOTS = ("cli/bootstrap.py", "cli/daemon.py", "cli/offline.py")
 
 # A decision is a function of the log and the command: it sees no system, no clock and no dice.
 NOT_IN_DOMAIN = frozenset(
@@ -46,7 +46,7 @@ HEAVY = frozenset(
 LEAN = ("kernel/launcher", "kernel/shim", "cli/main.py")
 
 # Imported where none of the modules below exists: what macOS and Windows lack, and what speaks to a kernel.
-PORTABLE = ("domain", "event_store", "kernel.fake", "kernel.recording")
+PORTABLE = ("domain", "event_store", "kernel.fake", "kernel.recording", "kernel.replaying")
 LINUX_ONLY = ("fcntl", "termios", "pwd", "grp", "resource", "pty", "tty", "syslog", "spwd", "crypt", "readline", "curses")
 
 
@@ -122,7 +122,7 @@ def test_the_domain_imports_no_operating_system() -> None:
 
 
 def test_only_the_composition_root_chooses_adapters() -> None:
-    """Of the cli, only the modules that assemble the daemon import driven and driving adapters."""
+    """Of the cli, only the modules that assemble an engine import driven and driving adapters."""
     others = [path for path in modules("cli") if path.relative_to(ROOT).as_posix() not in COMPOSITION_ROOTS]
     assert offences(others, lambda name: matches(name, frozenset({"docket.adapters"}))) == []
 

@@ -129,16 +129,17 @@ def test_the_jobs_view_shows_who_asked_and_what_became_of_it(database: sqlite3.C
 
 def test_s57_the_kernel_calls_view_survives_hostile_recordings(database: sqlite3.Connection) -> None:
     """Lines become rows; a recording that is no JSON lines hides itself alone."""
-    lines = b'{"op":"mount","errno":0,"ns":5}\n{"op":"pivot_root","errno":22,"ns":7}\n'
+    lines = b'{"recording":1}\n{"call":"launch","key":"k","arguments":{"a":1}}\n'
+    lines += b'{"operation":["Mount","proc"],"duration_ns":5}\n{"operation":[],"errno":22}\n{"end":"return"}\n'
     for job, data in (("j1", lines), ("j2", b"]["), ("j3", b"\xff\xfe\n\0"), ("j4", b""), ("j5", b"1\n[2]\n"), ("j6", b"{}")):
         database.execute("INSERT INTO recordings (job, created_ns, data) VALUES (?, 0, ?)", (job, data))
     found = database.execute(
-        "SELECT job, number, operation, errno, duration_ns FROM kernel_calls ORDER BY job, number"
+        "SELECT job, number, operation, arguments, errno, duration_ns FROM kernel_calls ORDER BY job, number"
     ).fetchall()
     assert [tuple(row) for row in found] == [
-        ("j1", 1, "mount", 0, 5),
-        ("j1", 2, "pivot_root", 22, 7),
-        ("j6", 1, None, None, None),
+        ("j1", 2, "launch", '{"a":1}', 0, None),
+        ("j1", 3, "Mount", '["Mount","proc"]', 0, 5),
+        ("j1", 4, "undo", "[]", 22, None),
     ]
 
 

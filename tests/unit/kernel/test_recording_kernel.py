@@ -10,7 +10,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from docket.domain.errors import Unavailable
 from docket.domain.plan import operations as op
+from docket.domain.plan.settings import Places
 from docket.domain.ports import Attachment, Kernel, Launch, LaunchFailed, ProcessIdentity
+from docket.domain.running import RUNNING, Running
 from docket.kernel.fake.faults import SimulatedCrash, crash_before, fail
 from docket.kernel.fake.kernel import FakeKernel
 from docket.kernel.fake.streams import FakeEndpoint
@@ -18,6 +20,8 @@ from docket.kernel.recording.format import RecordingInvalid, decode
 from docket.kernel.recording.kernel import RecordingKernel
 from docket.kernel.replaying.divergence import ReplayDiverged
 from docket.kernel.replaying.kernel import ReplayingKernel
+
+PLACES = Places("/var/lib/docket", "/run/docket")
 
 MakeLaunch = Callable[..., Launch]
 
@@ -27,8 +31,16 @@ class Tape:
 
     def __init__(self, inner: FakeKernel) -> None:
         self.jobs: dict[str, bytes] = {}
-        self.job = "job-1"
-        self.kernel = RecordingKernel(inner, self.jobs.__setitem__, lambda: self.job)
+        self.begin("job-1")
+        self.kernel = RecordingKernel(inner, self.keep, PLACES)
+
+    def begin(self, job: str) -> None:
+        """From now on the test's task is this job; "" is none."""
+        self.job = job
+        RUNNING.set(Running(job, "test", (), None, lambda: 7) if job else None)
+
+    def keep(self, job: str, lines: bytes) -> None:
+        self.jobs[job] = self.jobs.get(job, b"") + lines
 
     def lines(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.jobs[self.job].splitlines()]
@@ -78,7 +90,7 @@ async def test_two_runs_make_equal_recordings(make_launch: MakeLaunch, autojump_
             fake.model.processes.take_pid()
         tape = Tape(fake)
         await a_job(tape.kernel, make_launch(fake))
-        recordings.append([{**line, "duration_ns": 0} for line in tape.lines() if "statistics" not in str(line)])
+        recordings.append([{**line, "duration_ns": 0, "boot_id": ""} for line in tape.lines() if "statistics" not in str(line)])
     first, second = ([line for line in lines if "time_ns" not in str(line)] for lines in recordings)
     assert first == second
 
@@ -138,12 +150,13 @@ async def test_calls_go_to_their_jobs(make_launch: MakeLaunch) -> None:
     fake = FakeKernel()
     tape = Tape(fake)
     launch = make_launch(fake)
-    tape.job = ""
+    tape.begin("")
     launched = await tape.kernel.launch(launch)
     assert tape.jobs == {}
-    for tape.job in ("job-a", "job-b"):
+    for job in ("job-a", "job-b"):
+        tape.begin(job)
         await tape.kernel.signal(launch.key, launched.identity, 0)
-    assert tape.jobs["job-a"].splitlines()[:-1] == tape.jobs["job-b"].splitlines()[:-1]
+    assert tape.jobs["job-a"].splitlines()[1:-1] == tape.jobs["job-b"].splitlines()[1:-1]
     replaying = ReplayingKernel(tape.jobs["job-a"], boot_id=fake.boot_id)
     assert await replaying.signal(launch.key, launched.identity, 0) is True
 
@@ -216,6 +229,7 @@ async def test_a_wait_is_answered_in_its_place(make_launch: MakeLaunch, nursery:
             await wait_all_tasks_blocked()
             order.append("signalled")
             await kernel.signal(launch.key, launched.identity, 9)
+        await kernel.release(launch.key, launch.directory, launch.exit_file, ())
 
     await job(tape.kernel)
     await job(ReplayingKernel(tape.jobs["job-1"]))
