@@ -28,7 +28,7 @@ class ReadOnlyEventStore(SqliteEventStore):
         self._codec = codec
         self._state_schema = state_schema
         self._closed = True
-        self._fresh_secrets = {}
+        self._recent_secrets: dict[str, bytes] = {}
         self._reader_lock = threading.Lock()
         try:
             # By name, so that a missing file is not made.

@@ -169,7 +169,8 @@ class SqliteEventStore:
     async def settle(self) -> None:
         """Wait until everything that was submitted so far is durable or refused, recordings too."""
         passed = Call(lambda connection: True)
-        self._writer.put(passed)
+        self._writer.flush()
+        self._writer.call(passed)
         await trio.to_thread.run_sync(passed.result)
         with suppress(StoreFailed):
             await self._newest.durable()

@@ -38,7 +38,7 @@ def main(descriptor: int) -> None:
             return
         if not ancillary:
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-            rehearse(message.decode("utf-8", "surrogateescape"))
+            _rehearse(message.decode("utf-8", "surrogateescape"))
             _come_to_rest()
             continue
         control, request = _descriptors(ancillary)
@@ -46,6 +46,15 @@ def main(descriptor: int) -> None:
             _become_shim(channel, control, request)
         os.close(control)
         os.close(request)
+
+
+def _rehearse(directory: str) -> None:
+    """A rehearsal that fails costs time and memory later, but no container."""
+    try:
+        rehearse(directory)
+    except Exception as error:
+        sys.stderr.write(f"docket launcher: rehearsal failed: {type(error).__name__}: {error}\n")
+        sys.stderr.flush()
 
 
 def _come_to_rest() -> None:

@@ -112,7 +112,11 @@ class LinuxKernel:
         with theirs:
             for attachment in launch.attachments:
                 await _hand_over(shim, attachment)
-            self._launcher.launch(theirs, _request(launch))
+            try:
+                self._launcher.launch(theirs, _request(launch))
+            except OSError as error:
+                ours.close()
+                raise Unavailable(f"the launcher could not be asked to start a process: {error.strerror}") from error
         self._shims[launch.key] = shim
         self._nursery.start_soon(self._listen, shim)
         await shim.answered.wait()

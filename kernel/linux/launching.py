@@ -17,6 +17,9 @@ class Launcher:
     """The launcher process, from the daemon's side. Start it before the first thread."""
 
     def __init__(self) -> None:
+        self._spawn()
+
+    def _spawn(self) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         executable = sealed_interpreter()
         package = os.path.dirname(os.path.dirname(os.path.abspath(docket.__file__)))
@@ -40,12 +43,20 @@ class Launcher:
         self._channel.send(os.fsencode(directory))
 
     def launch(self, control: socket.socket, request: bytes) -> None:
-        """Have a shim forked that is asked by ``control`` and reads ``request``."""
+        """Have a shim forked that is asked by ``control`` and reads ``request``. A launcher that has died is replaced.
+
+        Raises `OSError`.
+        """
         memory = os.memfd_create("docket-launch", os.MFD_CLOEXEC)
         try:
             os.write(memory, request)
-            descriptors = array.array("i", [control.fileno(), memory])
-            self._channel.sendmsg([b"launch"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [control.fileno(), memory]))]
+            try:
+                self._channel.sendmsg([b"launch"], rights)
+            except (BrokenPipeError, ConnectionResetError):
+                self.close()
+                self._spawn()
+                self._channel.sendmsg([b"launch"], rights)
         finally:
             os.close(memory)
 

@@ -46,6 +46,9 @@ class AbsentKernel:
     def host(self) -> HostFacts:
         return self._host
 
+    async def exists(self, path: str) -> bool:
+        raise _absent()
+
     async def launch(self, launch: Launch) -> Launched:
         raise _absent()
 

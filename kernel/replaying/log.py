@@ -124,7 +124,7 @@ class RecordedLog:
         """What the engine knew when the job began."""
         return self._source.read_for_fold(after, self.until_next() if upto is None else upto)
 
-    def load_snapshot(self) -> None:
+    def load_snapshot(self, upto: int | None = None) -> None:
         """A log that came from elsewhere has no fold that could be trusted."""
 
     def secret(self, reference: str) -> bytes:

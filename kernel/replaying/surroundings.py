@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any
+
+import trio
 
 from docket.domain.engine import Engine
 from docket.domain.errors import Unavailable
@@ -81,7 +83,12 @@ class NoImages:
 class NoOutputs:
     """Containers' output is not part of the record."""
 
-    def read(self, path: str, *, follow: bool = False) -> AsyncIterator[LogEntry]:
+    def read(self, path: str, *, after_run: int = -1) -> AsyncGenerator[LogEntry, None]:
+        raise Unavailable("the output of containers is not part of a recording")
+
+    def lines(
+        self, path: str, *, run: int = 0, tail: int | None = None, until: trio.Event | None = None
+    ) -> AsyncGenerator[LogEntry, None]:
         raise Unavailable("the output of containers is not part of a recording")
 
     async def remove(self, path: str) -> None:
