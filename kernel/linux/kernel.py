@@ -29,6 +29,7 @@ from docket.domain.ports import (
     LaunchFailed,
     ProcessIdentity,
     ProcessRow,
+    Remains,
     Statistics,
 )
 from docket.kernel.linux import facts, sampling
@@ -151,6 +152,10 @@ class LinuxKernel:
             shim.hear({"exited": shim.answer["found"]})
             return Found(exit=shim.exit)
         return Found(ProcessIdentity(shim.answer["pid"], shim.answer["start_time"], self._host.boot_id))
+
+    async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:
+        names = {name for path in directories for name in _directories_in(path)}
+        return Remains(tuple(sorted(names)), tuple(sorted(path for path in files if os.path.lexists(path))))
 
     # The end.
 
@@ -313,6 +318,14 @@ def _connect(directory: str) -> socket.socket | None:
         os.close(holder)
     connection.setblocking(False)
     return connection
+
+
+def _directories_in(path: str) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
 
 
 def _read_exit(path: str) -> Exit | None:
