@@ -15,12 +15,14 @@ import trio
 from docket.domain.engine import Engine
 from docket.domain.errors import PortError, Rejected, StoreError
 from docket.domain.jobs.create import Create
+from docket.domain.jobs.engine import ensure_identity
 from docket.domain.jobs.exec_ import CreateRequest
 from docket.domain.jobs.images import Import
 from docket.domain.jobs.remove import Remove
 from docket.domain.jobs.stop import Stop
 from docket.domain.model.container.spec import ContainerSpec, MountSpec, Resources, Ulimit
 from docket.domain.model.container.state import ContainerStatus
+from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.model.exec.events import ExecSpec
 from docket.domain.ports import Attachment, Endpoint
 
@@ -41,6 +43,10 @@ class Bench(Protocol):
 
     def resources(self) -> Resources:
         """Limits that this host can set."""
+        ...
+
+    def shared_directory(self) -> str:
+        """A host directory on a shared mount."""
         ...
 
     def fail(self, call: str) -> None:
@@ -265,6 +271,22 @@ async def engine_restart(engine: Engine, bench: Bench) -> None:
     """Nothing is asked: the engine starts where two containers and an exec run."""
 
 
+async def first_start(engine: Engine, bench: Bench) -> None:
+    """What the daemon does before it serves, and a reload of its settings."""
+    await ensure_identity(engine, engine.job("recover", (), "engine"))
+    await ask(engine, "reload", request=EngineSettings(labels=("a=b",)))
+
+
+async def shared_binds(engine: Engine, bench: Bench) -> None:
+    """A container that lends its IPC namespace, and one that borrows it and shares a bind with the host."""
+    await create(engine, "lender", ipc="shareable")
+    await start(engine, "lender")
+    mounts = (MountSpec("bind", "/shared", bench.shared_directory(), propagation="rshared"),)
+    await create(engine, "borrower", ("true",), ipc="container:lender", mounts=mounts)
+    await start(engine, "borrower")
+    await settled(engine, "borrower")
+
+
 async def concurrent(engine: Engine, bench: Bench) -> None:
     async def run(name: str) -> None:
         await create(engine, name, ("true",))
@@ -313,6 +335,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("import", lambda engine, bench: trio.lowlevel.checkpoint(), import_),
     Scenario("remove image", _image, remove_image),
     Scenario("engine restart", _two_running, engine_restart),
+    Scenario("first start", lambda engine, bench: trio.lowlevel.checkpoint(), first_start),
+    Scenario("shared binds", _image, shared_binds),
     Scenario("concurrent jobs", _running, concurrent),
     Scenario("failures", _running, failures),
 )

@@ -48,6 +48,7 @@ class World:
         self.kernel = FakeKernel(clock=FakeClock())
         self.faults = PointedFaults()
         self.kernel.faults = self.faults
+        self.kernel.make_layer("/srv/shared", system=False)
         self.rootfs = FakeRootfs(self.kernel)
         self.lives = 0
         self.store: SimulatedStore | None = None
@@ -118,6 +119,9 @@ class World:
 
     def resources(self) -> Resources:
         return Resources(memory_bytes=1 << 26, pids_limit=50)
+
+    def shared_directory(self) -> str:
+        return "/srv/shared"
 
     def fail(self, call: str) -> None:
         self.failing.add(call)
