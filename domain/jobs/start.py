@@ -5,6 +5,7 @@ A start of a running container is `NotModified`. The watch belongs to the engine
 
 from __future__ import annotations
 
+import msgspec
 import trio
 
 from docket.domain.engine import Engine, Job

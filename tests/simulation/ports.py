@@ -14,21 +14,12 @@ from docket.domain.log import Batch, StoredEvent
 from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.plan.operations import Operation
 from docket.domain.ports import (
-    Attachment,
     EventStore,
-    Exit,
-    Found,
     HostFacts,
     Images,
     Kernel,
-    Launch,
-    Launched,
     OutputLogs,
-    ProcessIdentity,
-    ProcessRow,
-    Remains,
     Rootfs,
-    Statistics,
     Ticket,
 )
 from docket.kernel.fake.faults import Faults, SimulatedCrash, Step, fail
@@ -95,7 +86,7 @@ def _strike(failing: set[str], call: str) -> None:
 
 
 class MortalKernel:
-    """A kernel of a life. A call that the engine does not live to see the end of has its effect all the same."""
+    """A kernel of a life, whatever its calls are. One whose end the engine does not live to see has its effect all the same."""
 
     def __init__(self, inner: Kernel, life: Life, failing: set[str]) -> None:
         self._inner, self._life, self._failing = inner, life, failing
@@ -103,51 +94,20 @@ class MortalKernel:
     def host(self) -> HostFacts:
         return self._inner.host()
 
-    async def _call(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
-        self._life.point("call", name)
-        _strike(self._failing, name)
-        try:
-            return await call()
-        except SimulatedCrash:
-            raise Killed from None
-        finally:
-            self._life.point("did", name)
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        call = getattr(self._inner, name)
 
-    async def launch(self, launch: Launch) -> Launched:
-        return await self._call("launch", lambda: self._inner.launch(launch))
+        async def pointed(*arguments: Any) -> Any:
+            self._life.point("call", name)
+            _strike(self._failing, name)
+            try:
+                return await call(*arguments)
+            except SimulatedCrash:
+                raise Killed from None
+            finally:
+                self._life.point("did", name)
 
-    async def find(self, key: str, directory: str, exit_file: str) -> Found:
-        return await self._call("find", lambda: self._inner.find(key, directory, exit_file))
-
-    async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:
-        return await self._call("remains", lambda: self._inner.remains(directories, files))
-
-    async def exited(self, key: str) -> Exit:
-        return await self._call("exited", lambda: self._inner.exited(key))
-
-    async def release(self, key: str, directory: str, exit_file: str, operations: Sequence[Operation]) -> None:
-        await self._call("release", lambda: self._inner.release(key, directory, exit_file, operations))
-
-    async def signal(self, key: str, identity: ProcessIdentity, signal: int) -> bool:
-        return await self._call("signal", lambda: self._inner.signal(key, identity, signal))
-
-    async def freeze(self, cgroup: str) -> None:
-        await self._call("freeze", lambda: self._inner.freeze(cgroup))
-
-    async def thaw(self, cgroup: str) -> None:
-        await self._call("thaw", lambda: self._inner.thaw(cgroup))
-
-    async def attach(self, key: str, attachment: Attachment) -> None:
-        await self._call("attach", lambda: self._inner.attach(key, attachment))
-
-    async def resize(self, key: str, rows: int, columns: int) -> None:
-        await self._call("resize", lambda: self._inner.resize(key, rows, columns))
-
-    async def processes(self, cgroup: str) -> tuple[ProcessRow, ...]:
-        return await self._call("processes", lambda: self._inner.processes(cgroup))
-
-    async def statistics(self, cgroup: str, pid: int) -> Statistics:
-        return await self._call("statistics", lambda: self._inner.statistics(cgroup, pid))
+        return pointed
 
 
 class MortalRootfs:
