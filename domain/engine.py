@@ -80,6 +80,8 @@ class Engine:
         self.waiting: dict[str, list[Attachment]] = {}
         """Clients attached to containers that have not started yet."""
         self._running: set[str] = set()
+        self.releasing: dict[str, trio.Event] = {}
+        """Containers whose end is in the log (or about to be) and whose kernel objects are not taken back yet; set afterwards."""
         self._changed = trio.Event()
         self._subscribers: set[trio.MemorySendChannel[StoredEvent]] = set()
         self._outbox = Outbox(lambda events, job: self._append(events, job, {}), self.spawn, self._lost, ports.report)

@@ -251,6 +251,13 @@ class Found(msgspec.Struct, frozen=True):
     exit: Exit | None = None
 
 
+class Remains(msgspec.Struct, frozen=True):
+    """What is left on the host, of processes that run and of some that ended: see `Kernel.remains`."""
+
+    names: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
 class ProcessRow(msgspec.Struct, frozen=True):
     """One process of a container, as ``top`` shows it."""
 
@@ -296,6 +303,10 @@ class Kernel(Protocol):
 
     async def find(self, key: str, directory: str, exit_file: str) -> Found:
         """Recovery: take up the shim of a process that an earlier engine launched, or what it left behind."""
+        ...
+
+    async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:
+        """Recovery: the names of the directories (cgroups too) in ``directories``, and which of ``files`` exist; both sorted."""
         ...
 
     async def exited(self, key: str) -> Exit:

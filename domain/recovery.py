@@ -1,31 +1,46 @@
 """Every start is a recovery: open intents are settled by asking the kernel what became of them.
 
 log says        kernel says: runs        kernel says: ended       kernel knows nothing
-starting        ContainerStarted         started, then exited     ContainerStartFailed
-running …       watched again            ContainerExited          ContainerExited 137 with the reason
+starting        started                  started, then exited     start failed
+running …       watched again            exited                   exited with 137 and the reason
 removing        –                        –                        the removal is finished
+ended           –                        –                        what is left of it is taken back
+
+Nothing here may keep the engine from starting: what the kernel refuses becomes an event, and what cannot be found is ended
+first, so that the log stays true. A second recovery finds nothing to do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import trio
+
 from docket.domain.engine import Engine, Job
-from docket.domain.jobs import exec_, start
-from docket.domain.jobs.launching import confinement_of
-from docket.domain.jobs.remove import remove_container
+from docket.domain.errors import PortError, Rejected
+from docket.domain.jobs import launching, start
+from docket.domain.jobs.images import is_being_removed
+from docket.domain.jobs.remove import finish_removal, remove_container
 from docket.domain.model.container import events
 from docket.domain.model.container.state import Container, ContainerStatus
-from docket.domain.model.exec.events import ExecExited, ExecStartFailed
-from docket.domain.model.exec.state import Exec, ExecStatus
+from docket.domain.model.image.events import ImageRemoved
 from docket.domain.model.job.events import JobFailed
-from docket.domain.plan.operations import Plan
+from docket.domain.plan.operations import Operation, RemoveCgroup
+from docket.domain.plan.rootfs import reclaim
 from docket.domain.ports import Found, ProcessIdentity
+from docket.domain.recovery_of_execs import settle_exec
+from docket.domain.recovery_of_processes import end_of, find
 
-_LOST = 137
 _STARTING = frozenset({ContainerStatus.STARTING, ContainerStatus.RESTARTING})
+_ENDED = "the engine ended"
+_AT_ONCE = 64
+"""How many containers are settled side by side, so that their events share commits."""
+_RECLAIM_SECONDS = 10
 
 
 async def recover(engine: Engine) -> None:
-    """Settle everything that was open when the last engine ended."""
+    """Settle everything that was open when the last engine ended, and take back what it left."""
     job = engine.job("recover", (), "engine")
     with engine.running(job):
         await _recover(engine, job)
@@ -35,89 +50,132 @@ async def _recover(engine: Engine, job: Job) -> None:
     await engine.record(
         [JobFailed(key, "Interrupted", "the engine ended before the job did") for key in engine.state.jobs], job
     )
+    await _side_by_side([partial(_settle, engine, job, each) for each in engine.state.containers.values()])
+    await _side_by_side([partial(settle_exec, engine, job, each) for each in engine.state.execs.values()])
+    removing = [key for key in engine.state.images if is_being_removed(engine, key)]
+    await engine.record([ImageRemoved(key) for key in removing], job)
+    await _reclaim(engine, job)
     for container in list(engine.state.containers.values()):
-        await _settle(engine, job, container)
-    for instance in list(engine.state.execs.values()):
-        if instance.status in {ExecStatus.STARTING, ExecStatus.RUNNING}:
-            await _settle_exec(engine, job, instance)
+        if container.spec.auto_remove and container.run and not container.alive:
+            await _remove(engine, job, container)
+
+
+async def _side_by_side(settlements: list[Callable[[], Awaitable[None]]]) -> None:
+    limiter = trio.CapacityLimiter(_AT_ONCE)
+
+    async def one(settle: Callable[[], Awaitable[None]]) -> None:
+        async with limiter:
+            await settle()
+
+    async with trio.open_nursery() as nursery:
+        for settlement in settlements:
+            nursery.start_soon(one, settlement)
 
 
 async def _settle(engine: Engine, job: Job, container: Container) -> None:
     if container.status is ContainerStatus.REMOVING:
-        await engine.ports.rootfs.remove(engine.ports.places.container(container.id))
-        await engine.record([events.ContainerRemoved(container.id)], job)
+        try:
+            await finish_removal(engine, job, container.id)
+        except PortError as error:
+            engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
         return
-    if container.status not in _STARTING and not container.alive:
+    starting = container.status in _STARTING
+    if not starting and not container.alive:
         return
     places = engine.ports.places
-    found = await engine.ports.kernel.find(container.id, places.shim(container.id), places.exit_file(container.id))
-    starting = container.status in _STARTING
+    identity = None if starting else launching.identity_of(container)
+    found, lost = await find(engine, job, container.id, places.shim(container.id), places.exit_file(container.id), identity)
     if starting and found.identity is None and found.exit is None:
-        text = "the engine ended before the container had started"
+        text = lost or "the engine ended before the container had started"
         await engine.record([events.ContainerStartFailed(container.id, container.run, "", text)], job)
-        await _release(engine, container)
         return
     if starting:
         await engine.record([_observed(engine, container, found)], job)
-    if found.identity is not None:
-        await _settle_pause(engine, job, container)
-        engine.spawn(start.watch, engine, container.id, container.run, _plan(engine, container))
+    if found.identity is None:
+        end, reason = end_of(engine, found, container.boot_id, lost)
+        await engine.record([events.ContainerExited(container.id, container.run, end.code, end.oom_killed, reason)], job)
         return
-    end, reason = (found.exit.code, "") if found.exit is not None else (_LOST, _why_lost(engine, container))
-    oom = found.exit is not None and found.exit.oom_killed
-    await engine.record([events.ContainerExited(container.id, container.run, end, oom, reason)], job)
-    await _release(engine, container)
-    if container.spec.auto_remove:
-        await remove_container(engine, job, container.id)
-
-
-def _why_lost(engine: Engine, container: Container) -> str:
-    if container.boot_id != engine.ports.kernel.host().boot_id:
-        return "the host was rebooted"
-    return "the container's shim ended without leaving an exit status"
+    await _settle_intents(engine, job, container)
+    engine.spawn(start.watch, engine, container.id, container.run, start.plan_again(engine, container))
 
 
 def _observed(engine: Engine, container: Container, found: Found) -> events.ContainerStarted:
     """A process that has ended already is known by its boot only."""
     identity = found.identity or ProcessIdentity(0, 0, engine.ports.kernel.host().boot_id)
-    return start.started(engine, container, identity, confinement_of(engine, container.spec))
+    return start.started(engine, container, identity, launching.confinement_of(engine, container.spec))
 
 
-async def _settle_pause(engine: Engine, job: Job, container: Container) -> None:
-    """A half-done pause is undone, a half-done unpause is done; a stop that lost its job is one no more."""
-    if container.status is ContainerStatus.PAUSING:
+async def _settle_intents(engine: Engine, job: Job, container: Container) -> None:
+    """A half-done pause is undone, a half-done unpause is done; a stop or kill that lost its job is one no more."""
+    outcomes: list[events.ContainerEvent] = [
+        events.ContainerKillFailed(container.id, each, _ENDED) for each in container.killing
+    ]
+    status = container.status
+    if status in {ContainerStatus.PAUSING, ContainerStatus.UNPAUSING}:
+        thawed = await _thawed(engine, container)
+        if status is ContainerStatus.PAUSING:
+            paused, failed = events.ContainerPaused(container.id), events.ContainerPauseFailed(container.id, _ENDED)
+            outcomes.append(failed if thawed else paused)
+        else:
+            unpaused, kept = events.ContainerUnpaused(container.id), events.ContainerUnpauseFailed(container.id, _ENDED)
+            outcomes.append(unpaused if thawed else kept)
+    elif status is ContainerStatus.STOPPING:
+        await _thawed(engine, container)  # it may have been paused before
+        outcomes.append(events.ContainerStopFailed(container.id, _ENDED))
+    await engine.record(outcomes, job)
+
+
+async def _thawed(engine: Engine, container: Container) -> bool:
+    if not container.cgroup:
+        return True
+    try:
         await engine.ports.kernel.thaw(container.cgroup)
-        await engine.record([events.ContainerPauseFailed(container.id, "the engine ended")], job)
-    elif container.status is ContainerStatus.UNPAUSING:
-        await engine.ports.kernel.thaw(container.cgroup)
-        await engine.record([events.ContainerUnpaused(container.id)], job)
-    elif container.status is ContainerStatus.STOPPING:
-        await engine.record([events.ContainerStopFailed(container.id, "the engine ended")], job)
+    except PortError:
+        return False
+    return True
 
 
-def _plan(engine: Engine, container: Container) -> Plan:
-    """The plan again, for the undos of what it prepared; layers are not part of those, and may be gone."""
-    return start.plan_of(engine, container, confinement_of(engine, container.spec), ())
+async def _remove(engine: Engine, job: Job, container: Container) -> None:
+    """``--rm`` whose end the last engine saw, or that ended without one."""
+    try:
+        await remove_container(engine, job, container.id)
+    except (PortError, Rejected) as error:
+        engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
 
 
-async def _release(engine: Engine, container: Container) -> None:
-    places = engine.ports.places
-    await engine.ports.kernel.release(
-        container.id, places.shim(container.id), places.exit_file(container.id), _plan(engine, container).release()
-    )
-
-
-async def _settle_exec(engine: Engine, job: Job, instance: Exec) -> None:
-    places = engine.ports.places
-    directory, exit_file = places.shim(instance.id), places.exit_file(instance.container, instance.id)
-    found = await engine.ports.kernel.find(instance.id, directory, exit_file)
-    if found.identity is not None and instance.status is ExecStatus.RUNNING:
-        engine.spawn(exec_.watch, engine, instance.id, instance.container)
+async def _reclaim(engine: Engine, job: Job) -> None:
+    """Take back what processes left whose end is in the log, or that the log does not know at all."""
+    ports, state = engine.ports, engine.state
+    places, host = ports.places, ports.kernel.host()
+    directories = [path for path in (places.shims, places.runtimes, places.cgroups(host)) if path]
+    exits = {places.exit_file(key): key for key, each in state.containers.items() if each.run and not each.alive}
+    exits |= {places.exit_file(each.container, key): key for key, each in state.execs.items() if not each.running}
+    try:
+        left = await ports.kernel.remains(directories, list(exits))
+    except PortError as error:
+        engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
         return
-    if instance.status is ExecStatus.STARTING:
-        failed = ExecStartFailed(instance.id, instance.container, "", "the engine ended before the process had started")
-        await engine.record([failed], job)
-    else:
-        code = found.exit.code if found.exit is not None else _LOST
-        await engine.record([ExecExited(instance.id, instance.container, code, "" if found.exit else "its shim is gone")], job)
-    await engine.ports.kernel.release(instance.id, directory, exit_file, ())
+    for key in sorted({*left.names, *(exits[path] for path in left.files)}):
+        container, instance = state.containers.get(key), state.execs.get(key)
+        if (container is not None and container.alive) or (instance is not None and instance.running):
+            continue
+        exit_file = places.exit_file(instance.container, key) if instance is not None else places.exit_file(key)
+        await _end(engine, job, key, exit_file)
+        await launching.release(engine, job, key, exit_file, _undos(engine, key))
+
+
+async def _end(engine: Engine, job: Job, key: str, exit_file: str) -> None:
+    """Nothing runs that the log does not know: a shim that came to life behind the recovery's back is ended."""
+    kernel = engine.ports.kernel
+    try:
+        found = await kernel.find(key, engine.ports.places.shim(key), exit_file)
+        if found.identity is not None and await kernel.signal(key, found.identity, 9):
+            with trio.move_on_after(_RECLAIM_SECONDS):
+                await kernel.exited(key)
+    except PortError as error:
+        engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
+
+
+def _undos(engine: Engine, key: str) -> tuple[Operation, ...]:
+    cgroup = engine.ports.places.cgroup(engine.ports.kernel.host(), key)
+    return (*((RemoveCgroup(cgroup),) if cgroup else ()), *reclaim(key, engine.ports.places))

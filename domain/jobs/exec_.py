@@ -11,9 +11,8 @@ from docket.domain.model import texts
 from docket.domain.model.exec import events
 from docket.domain.model.exec.commands import CreateExec, StartExec
 from docket.domain.model.exec.events import ExecSpec
-from docket.domain.model.job.events import JobFailed
 from docket.domain.plan.container import exec_plan
-from docket.domain.ports import Exit, Launch
+from docket.domain.ports import Launch
 
 
 class CreateRequest(msgspec.Struct, frozen=True):
@@ -51,8 +50,10 @@ async def start(engine: Engine, job: Job) -> None:
         if isinstance(error, KernelError):
             text, code = launching.failure_text(error, instance.spec.program)
             code = 127 if code == 127 else 126
-        operation = error.operation if isinstance(error, KernelError) else ""
-        failed = events.ExecStartFailed(instance.id, container.id, operation, text, exit_code=code)
+        operation, syscall, errno = (
+            (error.operation, error.syscall, error.errno) if isinstance(error, KernelError) else ("", "", 0)
+        )
+        failed = events.ExecStartFailed(instance.id, container.id, operation, text, syscall, errno, code)
         await engine.record([failed], job)
         raise launching.rejection_of(text) from error
     identity = launched.identity
@@ -104,10 +105,8 @@ async def watch(engine: Engine, exec_id: str, container_id: str) -> None:
     try:
         end, reason = await engine.ports.kernel.exited(exec_id), ""
     except PortError as error:
-        end, reason = Exit(137), str(error)
+        watched = engine.state.execs.get(exec_id)
+        identity = launching.identity_of(watched) if watched is not None and watched.pid else None
+        end, reason = await launching.lost(engine, exec_id, identity, str(error))
     await engine.record_surely([events.ExecExited(exec_id, container_id, end.code, reason)], job)
-    places = engine.ports.places
-    try:
-        await engine.ports.kernel.release(exec_id, places.shim(exec_id), places.exit_file(container_id, exec_id), ())
-    except PortError as error:
-        engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
+    await launching.release(engine, job, exec_id, engine.ports.places.exit_file(container_id, exec_id), ())

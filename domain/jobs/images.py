@@ -10,6 +10,7 @@ from docket.domain.engine import Engine, Job
 from docket.domain.log import Event
 from docket.domain.model.image import events
 from docket.domain.model.image.commands import AddImage, RemoveImage, TagImage
+from docket.domain.model.image.state import ImageStatus
 from docket.domain.oci.reference import parse_reference
 
 BASE = "docker.io/docket/base:latest"
@@ -42,6 +43,12 @@ async def ensure_base(engine: Engine, job: Job) -> None:
     await engine.execute(AddImage(imported, reference), job)
 
 
+def is_being_removed(engine: Engine, image: str) -> bool:
+    """False once it was imported again meanwhile: then it stays."""
+    found = engine.state.images.get(image)
+    return found is not None and found.status is ImageStatus.REMOVING
+
+
 async def tag(engine: Engine, job: Job) -> None:
     """Give the image that the first argument names the reference of the second."""
     await engine.execute(TagImage(job.arguments[0], str(parse_reference(job.arguments[1]))), job)
@@ -52,7 +59,7 @@ async def remove(engine: Engine, job: Job) -> Sequence[Event]:
     force: bool = job.request
     decided = list(await engine.execute(RemoveImage(job.arguments[0], force), job))
     removing = next((event for event in decided if isinstance(event, events.ImageRemoving)), None)
-    if removing is not None:
+    if removing is not None and is_being_removed(engine, removing.image):
         removed = events.ImageRemoved(removing.image)
         await engine.record([removed], job)
         decided.append(removed)

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from hashlib import sha256
+
+import trio
 
 from docket.domain.confinement.capabilities import capability_mask
 from docket.domain.confinement.seccomp_compiler import compile_profile
 from docket.domain.confinement.security_options import parse_security_options, seccomp_profile
-from docket.domain.engine import Engine
-from docket.domain.errors import Conflict, InvalidArgument, KernelError, Rejected, Unsupported
+from docket.domain.engine import Engine, Job
+from docket.domain.errors import Conflict, InvalidArgument, KernelError, PortError, Rejected, Unsupported
 from docket.domain.model import texts
 from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.model.container.state import Container
+from docket.domain.model.exec.state import Exec
+from docket.domain.model.job.events import JobFailed
 from docket.domain.plan.container import Confinement
-from docket.domain.ports import ProcessIdentity
+from docket.domain.plan.operations import Operation
+from docket.domain.ports import Exit, ProcessIdentity
 
 _ENOENT, _EACCES, _EPERM, _ENOEXEC, _ENOTDIR, _EISDIR = 2, 13, 1, 8, 20, 21
 _NOT_FOUND, _NOT_EXECUTABLE, _OTHER = 127, 126, 128
+_SIGKILL = 9
+_ATTEMPTS, _PAUSE_SECONDS = 3, 0.1
 
 
 def confinement_of(engine: Engine, spec: ContainerSpec) -> Confinement:
@@ -55,9 +63,33 @@ def environment_of(engine: Engine, spec: ContainerSpec) -> tuple[str, ...]:
     return (*own, *entries)
 
 
-def identity_of(container: Container) -> ProcessIdentity:
-    """Which process is the container's first one."""
-    return ProcessIdentity(container.pid, container.start_time, container.boot_id)
+def identity_of(started: Container | Exec) -> ProcessIdentity:
+    """Which process is the container's first one, or the exec's."""
+    return ProcessIdentity(started.pid, started.start_time, started.boot_id)
+
+
+async def lost(engine: Engine, key: str, identity: ProcessIdentity | None, reason: str) -> tuple[Exit, str]:
+    """The end of a process that nobody can be asked about any more: it is killed first, so that the log stays true."""
+    for _ in range(_ATTEMPTS if identity is not None else 0):
+        assert identity is not None
+        try:
+            await engine.ports.kernel.signal(key, identity, _SIGKILL)
+            break
+        except PortError as error:
+            reason = f"{reason}; killing it: {error}"
+            await trio.sleep(_PAUSE_SECONDS)
+    return Exit(128 + _SIGKILL), reason
+
+
+async def release(engine: Engine, job: Job, key: str, exit_file: str, operations: Sequence[Operation]) -> None:
+    """Take back what a process left, now that its end is in the log. What the kernel refuses is tried again, and told each time."""
+    for _ in range(_ATTEMPTS):
+        try:
+            await engine.ports.kernel.release(key, engine.ports.places.shim(key), exit_file, operations)
+            return
+        except PortError as error:
+            engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
+            await trio.sleep(_PAUSE_SECONDS)
 
 
 def failure_text(error: KernelError, program: str) -> tuple[str, int]:

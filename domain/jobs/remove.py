@@ -36,6 +36,14 @@ async def remove(engine: Engine, job: Job) -> None:
 async def remove_container(engine: Engine, job: Job, container_id: str) -> None:
     """Intent, effect, outcome. Raises `Rejected` when the container's state forbids it."""
     await engine.execute(RemoveContainer(container_id), job)
+    await finish_removal(engine, job, container_id)
+
+
+async def finish_removal(engine: Engine, job: Job, container_id: str) -> None:
+    """Effect and outcome of a removal whose intent is in the log. Raises `PortError`; that is in the log then."""
+    releasing = engine.releasing.get(container_id)
+    if releasing is not None:
+        await releasing.wait()  # what is removed leaves nothing
     try:
         await engine.ports.rootfs.remove(engine.ports.places.container(container_id))
     except PortError as error:

@@ -5,6 +5,7 @@ A start of a running container is `NotModified`. The watch belongs to the engine
 
 from __future__ import annotations
 
+import msgspec
 import trio
 
 from docket.domain.engine import Engine, Job
@@ -18,7 +19,7 @@ from docket.domain.model.job.events import JobFailed
 from docket.domain.plan.container import Confinement, Surroundings, container_plan
 from docket.domain.plan.operations import Plan
 from docket.domain.plan.settings import Peers
-from docket.domain.ports import Exit, Launch, LogSettings, ProcessIdentity
+from docket.domain.ports import Launch, LaunchFailed, LogSettings, ProcessIdentity
 
 _DISK_PATIENCE_SECONDS = 1.0
 
@@ -33,10 +34,16 @@ async def start(engine: Engine, job: Job) -> None:
 
 async def perform_start(engine: Engine, job: Job, container: Container, run: int) -> None:
     """Carry out the intent. Raises `Rejected` with Docker's text when the container cannot run."""
+    releasing = engine.releasing.get(container.id)
+    if releasing is not None:
+        await releasing.wait()  # the run before this one would otherwise be released over this one's head
+    plan = None
     try:
         confinement, plan, launch = _prepare(engine, container)
         launched = await engine.ports.kernel.launch(launch)
     except (PortError, Rejected) as error:
+        if plan is not None and not _undone(error):
+            await launching.release(engine, job, container.id, launch.exit_file, plan.release())
         await _failed(engine, job, container, run, error)
         raise AssertionError from error
     try:
@@ -46,6 +53,18 @@ async def perform_start(engine: Engine, job: Job, container: Container, run: int
         engine.spawn(watch, engine, container.id, run, plan)
 
 
+def _undone(error: PortError | Rejected) -> bool:
+    """Whether a failed launch left nothing: the shim took everything back, and lived to tell."""
+    return isinstance(error, LaunchFailed) and not any(each.operation == "undo" for each in error.results)
+
+
+def _undos_that_failed(error: KernelError) -> str:
+    """A failed cleanup does not hide the first error; both are told."""
+    results = error.results if isinstance(error, LaunchFailed) else ()
+    failed = [f"{each.syscall} {each.path}: errno {each.errno}" for each in results if each.operation == "undo"]
+    return f"; and taking it back: {', '.join(failed)}" if failed else ""
+
+
 def plan_of(
     engine: Engine, container: Container, confinement: Confinement, lowerdirs: tuple[str, ...], peers: Peers | None = None
 ) -> Plan:
@@ -53,6 +72,11 @@ def plan_of(
     ports = engine.ports
     around = Surroundings(ports.kernel.host(), ports.places, lowerdirs, confinement, peers or Peers(), ports.files)
     return container_plan(container.id, container.spec, around)
+
+
+def plan_again(engine: Engine, container: Container) -> Plan:
+    """The plan of a start that was, for the undos of what it prepared; layers are not part of those, and may be gone."""
+    return plan_of(engine, container, launching.confinement_of(engine, container.spec), ())
 
 
 def _prepare(engine: Engine, container: Container) -> tuple[Confinement, Plan, Launch]:
@@ -115,6 +139,7 @@ async def _failed(engine: Engine, job: Job, container: Container, run: int, erro
     if isinstance(error, KernelError):
         text, code = launching.failure_text(error, program)
         outcome = events.ContainerStartFailed(container.id, run, error.operation, text, error.syscall, error.errno, code)
+        outcome = msgspec.structs.replace(outcome, message=text + _undos_that_failed(error))
     else:
         text, code = str(error), 128
         outcome = events.ContainerStartFailed(container.id, run, "", text, exit_code=code)
@@ -137,13 +162,16 @@ async def watch(engine: Engine, container_id: str, run: int, plan: Plan) -> None
     try:
         end, reason = await ports.kernel.exited(container_id), ""
     except PortError as error:
-        end, reason = Exit(137), str(error)
-    await engine.record_surely([events.ContainerExited(container_id, run, end.code, end.oom_killed, reason)], job)
-    places = ports.places
+        watched = engine.state.containers.get(container_id)
+        identity = launching.identity_of(watched) if watched is not None and watched.pid else None
+        end, reason = await launching.lost(engine, container_id, identity, str(error))
+    engine.releasing[container_id] = released = trio.Event()
     try:
-        await ports.kernel.release(container_id, places.shim(container_id), places.exit_file(container_id), plan.release())
-    except PortError as error:
-        engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
+        await engine.record_surely([events.ContainerExited(container_id, run, end.code, end.oom_killed, reason)], job)
+        await launching.release(engine, job, container_id, ports.places.exit_file(container_id), plan.release())
+    finally:
+        del engine.releasing[container_id]
+        released.set()
     container = engine.state.containers.get(container_id)
     if container is not None and container.spec.auto_remove and container.run == run:
         await _remove_itself(engine, job, container_id)

@@ -6,6 +6,7 @@ import msgspec
 import trio
 
 from docket.domain.engine import Engine, Job
+from docket.domain.errors import PortError
 from docket.domain.jobs import launching
 from docket.domain.model.container import events
 from docket.domain.model.container.commands import StopContainer
@@ -36,12 +37,16 @@ async def stop_container(engine: Engine, job: Job, container: Container, request
     timeout = own if request.timeout_seconds is None else request.timeout_seconds
     await engine.execute(StopContainer(container.id, number, timeout), job)
     run = container.run
-    await _signal(engine, container, number)
-    with trio.move_on_after(timeout if timeout >= 0 else float("inf")):
-        await _ended(engine, container, run)
-    if container.alive and container.run == run:
-        await _signal(engine, container, _SIGKILL)
-        await _ended(engine, container, run)
+    try:
+        await _signal(engine, container, number)
+        with trio.move_on_after(timeout if timeout >= 0 else float("inf")):
+            await _ended(engine, container, run)
+        if container.alive and container.run == run:
+            await _signal(engine, container, _SIGKILL)
+            await _ended(engine, container, run)
+    except PortError as error:
+        await engine.record([events.ContainerStopFailed(container.id, str(error))], job)
+        raise
     await engine.record([events.ContainerStopped(container.id)], job)
 
 

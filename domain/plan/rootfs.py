@@ -33,6 +33,12 @@ def prepare(container: str, spec: ContainerSpec, places: Places, files: HostFile
     )
 
 
+def reclaim(container: str, places: Places) -> tuple[op.AnyOperation, ...]:
+    """The undo of `prepare`, whatever the container was asked to be."""
+    runtime = places.runtime(container)
+    return (*(op.Unlink(f"{runtime}/{name}") for name in reversed(GENERATED)), op.RemoveDirectory(runtime))
+
+
 def _generated(spec: ContainerSpec, files: HostFiles) -> dict[str, str]:
     if spec.network == "host":
         hosts, resolv = files.hosts, files.resolv_conf

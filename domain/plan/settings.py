@@ -22,12 +22,22 @@ class Places(msgspec.Struct, frozen=True):
         """A container's lasting directory: writable layer, output, exit status."""
         return f"{self.data_root}/containers/{container}"
 
+    @property
+    def runtimes(self) -> str:
+        """Where the containers' volatile directories are."""
+        return f"{self.exec_root}/containers"
+
     def runtime(self, container: str) -> str:
         """A container's volatile directory: generated files."""
-        return f"{self.exec_root}/containers/{container}"
+        return f"{self.runtimes}/{container}"
+
+    @property
+    def shims(self) -> str:
+        """Where the shims' own directories are."""
+        return f"{self.exec_root}/shims"
 
     def shim(self, key: str) -> str:
-        return f"{self.exec_root}/shims/{key}"
+        return f"{self.shims}/{key}"
 
     def log(self, container: str) -> str:
         return f"{self.container(container)}/container.log"
@@ -35,8 +45,12 @@ class Places(msgspec.Struct, frozen=True):
     def exit_file(self, container: str, exec_id: str = "") -> str:
         return f"{self.container(container)}/{f'exec-{exec_id}' if exec_id else 'init'}.exit"
 
+    def cgroups(self, host: HostFacts) -> str:
+        """The cgroup that holds the containers' own; empty without a cgroup2 hierarchy."""
+        return f"{host.cgroup_root}/docket" if host.cgroup_root else ""
+
     def cgroup(self, host: HostFacts, container: str) -> str:
-        return f"{host.cgroup_root}/docket/{container}" if host.cgroup_root else ""
+        return f"{self.cgroups(host)}/{container}" if host.cgroup_root else ""
 
 
 class Peers(msgspec.Struct, frozen=True):

@@ -111,8 +111,7 @@ class Faults:
             self.pending_crash = False
             raise SimulatedCrash("while a shim carried on")
 
-    @staticmethod
-    def failed(step: Step, failure: CallFailed) -> CallFailed:
+    def failed(self, step: Step, failure: CallFailed) -> CallFailed:
         """Note in the trace that a step failed."""
         step.outcome = name_of(failure.errno)
         return failure

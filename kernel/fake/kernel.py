@@ -25,6 +25,7 @@ from docket.domain.ports import (
     LaunchFailed,
     ProcessIdentity,
     ProcessRow,
+    Remains,
     Statistics,
 )
 from docket.kernel.fake.cgroups import CONTROLLERS, Cgroups
@@ -107,10 +108,11 @@ class FakeKernel:
         processes = [f"process {p.pid}: {' '.join(p.args)}" for p in self.model.processes.living() if p.pid != 1]
         groups = [f"cgroup {group.path}" for group in self.model.cgroups.root.subtree() if group.parent is not None]
         groups = [line for line in groups if not self.model.cgroups.find(line[7:]).made_as_parent]
-        files = [f"{kind} {path}" for path, kind in self._interpreter.made.items() if self.has(path)]
+        made = {**self._interpreter.made, **self._shims.traces()}
+        files = [f"{kind} {path}" for path, kind in made.items() if self.has(path)]
         mounts = [f"mount {path} in the host's namespace" for path in self.model.host_mounts.strays]
         names = [] if self.model.init.namespaces["uts"].hostname == self.model.hostname else ["hostname of the host"]
-        return tuple(sorted([*processes, *groups, *files, *mounts, *names, *self._shims.leaks()]))
+        return tuple(sorted([*processes, *groups, *files, *mounts, *names]))
 
     def forget_engine(self) -> None:
         """The engine ended, and another one takes over: it knows no process until it asks `find`."""
@@ -198,7 +200,7 @@ class FakeKernel:
             try:
                 changed = self._interpreter.perform(operation, task)
             except CallFailed as failure:
-                raise Faults.failed(step, failure) from None
+                raise self.faults.failed(step, failure) from None
         except CallFailed as failure:
             results.append(OperationResult(text, failure.errno, 0, failure.syscall, failure.path))
             raise
@@ -226,6 +228,21 @@ class FakeKernel:
                 return Found()
             told = json.loads(self.read_file(exit_file))
             return Found(exit=Exit(told["code"], told["oom"], told["time_ns"]))
+
+    async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:
+        async with self._call("", "remains", " ".join(directories)):
+            names = {name for path in directories for name in self._directories_in(path)}
+            return Remains(tuple(sorted(names)), tuple(sorted(path for path in files if self.has(path))))
+
+    def _directories_in(self, path: str) -> list[str]:
+        cgroups = self.model.cgroups
+        if path.startswith(cgroups.mount_point):
+            return list(cgroups.find(path).children) if cgroups.exists(path) else []
+        if not self.has(path):
+            return []
+        directory = self.model.host_mounts.resolve(self.model.host_mounts.root(), path)[-1].inode
+        assert isinstance(directory, Directory)
+        return [name for name in directory.names() if isinstance(directory.lookup(name), Directory)]
 
     async def exited(self, key: str) -> Exit:
         async with self._call(key, "exited", ""):

@@ -11,7 +11,7 @@ import trio
 
 from docket.domain.output_log import RUN_BEGINS
 from docket.domain.ports import Exit, Launch, LogEntry
-from docket.kernel.fake.filesystem import File, directory_at
+from docket.kernel.fake.filesystem import Directory, File, directory_at
 from docket.kernel.fake.linux_errno import ENOENT, CallFailed
 from docket.kernel.fake.model import Model, Observer
 from docket.kernel.fake.ports import FakeOutputLogs
@@ -161,11 +161,18 @@ class Shims(Observer):
         mine = [shim for shim in self._by_directory.values() if shim.started is process and shim.streams.terminal]
         return "pts/0" if mine else "?"
 
-    def leaks(self) -> list[str]:
-        """Shim directories and exit files that are still there."""
-        return [f"{kind} {path}" for path, kind in self._traces.items()]
+    def traces(self) -> dict[str, str]:
+        """Shim directories and exit files that were made and not taken back by a release, and which of the two each is."""
+        return dict(self._traces)
 
     def _remove(self, path: str) -> None:
         self._traces.pop(path, None)
         parent, _, name = path.rstrip("/").rpartition("/")
-        directory_at(self._model.files, parent).entries.pop(name, None)
+        try:
+            holder = self._model.host_mounts.resolve(self._model.host_mounts.root(), parent)[-1].inode
+        except CallFailed as failure:
+            if failure.errno != ENOENT:
+                raise
+            return
+        assert isinstance(holder, Directory)
+        holder.entries.pop(name, None)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from errno import ESRCH
 from typing import Any
 
@@ -29,9 +29,10 @@ from docket.domain.ports import (
     LaunchFailed,
     ProcessIdentity,
     ProcessRow,
+    Remains,
     Statistics,
 )
-from docket.kernel.linux import facts, sampling
+from docket.kernel.linux import facts, sampling, shim_directory
 from docket.kernel.linux.context import Context
 from docket.kernel.linux.host import start_time_of, write_control
 from docket.kernel.linux.interpreter import perform
@@ -40,7 +41,7 @@ from docket.kernel.linux.syscalls import SyscallError
 
 _MESSAGE = 262_144
 _FROZEN_SECONDS = 10
-_SOCKET_NAME = "shim.sock"
+_FIND_SECONDS = 10
 
 
 class _ExitFile(msgspec.Struct, frozen=True):
@@ -105,25 +106,22 @@ class LinuxKernel:
     # Launching.
 
     async def launch(self, launch: Launch) -> Launched:
-        _make_directory(launch.directory)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        shim = _Shim(ours)
-        with theirs:
-            for attachment in launch.attachments:
-                await _hand_over(shim, attachment)
-            try:
-                self._launcher.launch(theirs, _request(launch))
-            except OSError as error:
-                ours.close()
-                raise Unavailable(f"the launcher could not be asked to start a process: {error.strerror}") from error
+        with _calls("start a shim", launch.directory):
+            inode = shim_directory.make(launch.directory)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.setblocking(False)
+            shim = _Shim(ours)
+            with theirs:
+                for attachment in launch.attachments:
+                    await _hand_over(shim, attachment)
+                self._launcher.launch(theirs, _request(launch, inode))
         self._shims[launch.key] = shim
         self._nursery.start_soon(self._listen, shim)
         await shim.answered.wait()
         if "launched" not in shim.answer:
             self._forget(launch.key)
             with suppress(OSError):
-                os.rmdir(launch.directory)
+                shim_directory.remove(launch.directory)
             raise _failure(launch, shim.answer.get("failed"))
         identity = ProcessIdentity(shim.answer["pid"], shim.answer["start_time"], self._host.boot_id)
         return Launched(identity, _results(launch, shim.answer["launched"]))
@@ -141,13 +139,18 @@ class LinuxKernel:
             shim.hear(decoder.decode(message))
 
     async def find(self, key: str, directory: str, exit_file: str) -> Found:
-        connection = _connect(directory)
+        with _calls("find a shim", directory):
+            connection = shim_directory.connect(directory)
         if connection is None:
             return Found(exit=_read_exit(exit_file))
         shim = _Shim(connection)
         self._shims[key] = shim
         self._nursery.start_soon(self._listen, shim)
-        await shim.answered.wait()
+        with trio.move_on_after(_FIND_SECONDS) as patience:
+            await shim.answered.wait()
+        if patience.cancelled_caught:
+            with _calls("end a shim that does not answer", directory):
+                shim_directory.kill_peer(connection)
         if "found" not in shim.answer:
             self._forget(key)
             return Found(exit=_read_exit(exit_file))
@@ -155,6 +158,11 @@ class LinuxKernel:
             shim.hear({"exited": shim.answer["found"]})
             return Found(exit=shim.exit)
         return Found(ProcessIdentity(shim.answer["pid"], shim.answer["start_time"], self._host.boot_id))
+
+    async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:
+        with _calls("list what is left", ""):
+            names = {name for path in directories for name in _directories_in(path)}
+        return Remains(tuple(sorted(names)), tuple(sorted(path for path in files if os.path.lexists(path))))
 
     # The end.
 
@@ -172,11 +180,11 @@ class LinuxKernel:
                 await shim.socket.send(b'{"release":true}')
             self._forget(key)
         failures = [failure for operation in operations if (failure := _undo(operation)) is not None]
-        for path in (exit_file, f"{directory}/{_SOCKET_NAME}"):
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-        with suppress(FileNotFoundError):
-            os.rmdir(directory)
+        with _calls("remove what a shim kept", exit_file):
+            for path in (exit_file, f"{exit_file}.new"):
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+            shim_directory.remove(directory)
         if failures:
             raise failures[0]
 
@@ -194,6 +202,8 @@ class LinuxKernel:
             pidfd = os.pidfd_open(identity.pid)
         except ProcessLookupError:
             return False
+        except OSError as error:
+            raise _os_error(f"send signal {signal}", error, str(identity.pid)) from error
         try:
             if start_time_of(identity.pid) != identity.start_time:
                 return False
@@ -218,7 +228,10 @@ class LinuxKernel:
         await _hand_over(self._shim(key), attachment)
 
     async def resize(self, key: str, rows: int, columns: int) -> None:
-        await self._shim(key).socket.send(msgspec.json.encode({"resize": [rows, columns]}))
+        try:
+            await self._shim(key).socket.send(msgspec.json.encode({"resize": [rows, columns]}))
+        except (OSError, trio.ClosedResourceError) as error:
+            raise Unavailable("the process has ended") from error
 
     async def processes(self, cgroup: str) -> tuple[ProcessRow, ...]:
         return sampling.processes(cgroup)
@@ -233,21 +246,14 @@ class LinuxKernel:
             raise Unavailable(f"no shim of {key} is known to this engine") from None
 
 
-def _make_directory(path: str) -> None:
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        with suppress(FileNotFoundError):
-            os.unlink(f"{path}/{_SOCKET_NAME}")
-
-
-def _request(launch: Launch) -> bytes:
+def _request(launch: Launch, inode: int) -> bytes:
     undos = [operation.undo() for operation in launch.plan.prepare]
     return msgspec.json.encode(
         {
             "plan": launch.plan,
             "undo": undos,
             "directory": launch.directory,
+            "inode": inode,
             "exit_file": launch.exit_file,
             "environment": launch.environment,
             "arguments": launch.arguments,
@@ -277,8 +283,8 @@ async def _hand_over(shim: _Shim, attachment: Attachment) -> None:
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)]
     try:
         await shim.socket.sendmsg([msgspec.json.encode({"attach": settings})], rights)
-    except OSError as error:
-        raise Unavailable(f"the process has ended: {error.strerror}") from error
+    except (OSError, trio.ClosedResourceError) as error:
+        raise Unavailable("the process has ended") from error
     finally:
         attachment.endpoint.close()
 
@@ -302,21 +308,12 @@ def _failure(launch: Launch, lines: list[str] | None) -> Exception:
     return LaunchFailed(error, results)
 
 
-def _connect(directory: str) -> socket.socket | None:
+def _directories_in(path: str) -> list[str]:
     try:
-        holder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
-        return None
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        connection.connect(f"/proc/self/fd/{holder}/{_SOCKET_NAME}")
-    except (FileNotFoundError, ConnectionRefusedError):
-        connection.close()
-        return None
-    finally:
-        os.close(holder)
-    connection.setblocking(False)
-    return connection
+        return []
 
 
 def _read_exit(path: str) -> Exit | None:
@@ -339,6 +336,19 @@ def _undo(operation: Operation) -> KernelError | None:
 def _kernel_error(operation: str, error: SyscallError) -> KernelError:
     number = error.errno or 0
     return KernelError(operation, error.syscall, number, error.path, os.strerror(number))
+
+
+def _os_error(operation: str, error: OSError, path: str) -> KernelError:
+    return KernelError(operation, "", error.errno or 0, str(error.filename or path), error.strerror or str(error))
+
+
+@contextmanager
+def _calls(operation: str, path: str) -> Iterator[None]:
+    """System calls outside a plan: their errors leave as `KernelError`."""
+    try:
+        yield
+    except OSError as error:
+        raise _os_error(operation, error, path) from error
 
 
 def _send_signal(pidfd: int, number: int) -> None:

@@ -31,6 +31,7 @@ from docket.domain.ports import (
     LaunchFailed,
     ProcessIdentity,
     ProcessRow,
+    Remains,
     Statistics,
 )
 from docket.domain.running import RUNNING, Running
@@ -116,6 +117,10 @@ class RecordingKernel:
     async def find(self, key: str, directory: str, exit_file: str) -> Found:
         arguments = {"directory": directory, "exit_file": exit_file}
         return await self._plain("find", key, arguments, self._inner.find(key, directory, exit_file))
+
+    async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:
+        arguments = {"directories": list(directories), "files": list(files)}
+        return await self._plain("remains", "", arguments, self._inner.remains(directories, files))
 
     async def exited(self, key: str) -> Exit:
         return await self._plain("exited", key, {}, self._inner.exited(key))

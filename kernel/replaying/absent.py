@@ -16,6 +16,7 @@ from docket.domain.ports import (
     Launched,
     ProcessIdentity,
     ProcessRow,
+    Remains,
     Statistics,
 )
 from docket.kernel.recording.format import RecordingInvalid, decode
@@ -53,6 +54,9 @@ class AbsentKernel:
         raise _absent()
 
     async def find(self, key: str, directory: str, exit_file: str) -> Found:
+        raise _absent()
+
+    async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:
         raise _absent()
 
     async def exited(self, key: str) -> Exit:

@@ -25,6 +25,7 @@ from docket.domain.ports import (
     LaunchFailed,
     ProcessIdentity,
     ProcessRow,
+    Remains,
     Statistics,
 )
 from docket.kernel.recording import calls
@@ -105,6 +106,11 @@ class ReplayingKernel:
         recorded = await self._answer("find", key, {"directory": directory, "exit_file": exit_file})
         self._raise(recorded)
         return self._values.found(recorded.result, recorded.line)
+
+    async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:
+        recorded = await self._answer("remains", "", {"directories": list(directories), "files": list(files)})
+        self._raise(recorded)
+        return self._values.plain(recorded.result, Remains, recorded.line)
 
     async def exited(self, key: str) -> Exit:
         index = self._claim(key)

@@ -8,16 +8,19 @@
 
 Control messages are JSON, one a packet. From the daemon: ``attach`` (with a descriptor), ``resize``, ``release``. To the daemon:
 ``launched`` or ``failed`` first, ``exited`` last. A daemon that comes later connects to ``shim.sock`` in the shim's directory and
-is told ``found``, with the exit status when there is one. The exit file survives shim and daemon.
+is told ``found``, with the exit status when there is one. The exit file survives shim and daemon; where the disk refuses it, the
+shim waits for a daemon that takes the exit status from itself.
 """
 
 from __future__ import annotations
 
+import _signal
 import _socket
 import array
 import fcntl
 import os
 import select
+from errno import ENOENT
 from time import time_ns
 from typing import Any
 
@@ -30,6 +33,9 @@ from docket.kernel.shim.clients import Client
 from docket.kernel.shim.output import OutputLog
 
 SOCKET_NAME = "shim.sock"
+NEW_SOCKET_NAME = "shim.new"
+_BIRTH_SECONDS = 60
+"""How long a plan may take. A call that hangs longer ends the shim, and the engine takes back what was prepared."""
 _READ = 262_144
 _PIPE = 262_144
 _F_SETPIPE_SZ = 1031
@@ -71,12 +77,15 @@ class Shim:
         self._log: OutputLog | None = None
         self._exit: dict[str, Any] | None = None
         self._released = False
-        self._listener = _listen(request["directory"])
+        self._kept = False
+        """The exit status is on disk: an engine that comes later finds it there."""
+        self._listener = _listen(request["directory"], request.get("inode"))
         self._birth = Birth(request)
 
     def live(self) -> None:
         for _ in range(self._request["attachments"]):
             self._receive_control()
+        _signal.setitimer(_signal.ITIMER_REAL, _BIRTH_SECONDS)
         try:
             self._give_birth()
         except Failed:
@@ -84,6 +93,8 @@ class Shim:
             self._tell({"failed": self._birth.lines})
             self._close()
             return
+        finally:
+            _signal.setitimer(_signal.ITIMER_REAL, 0)
         if self._request["log"]:
             settings = self._request["log"]
             self._log = OutputLog(settings["path"], settings["max_bytes"], settings["files"], self._request["run"])
@@ -145,7 +156,7 @@ class Shim:
     def _finished(self) -> bool:
         if self._exit is None:
             return False
-        if self._control is not None and not self._released:
+        if not self._released and (self._control is not None or not self._kept):
             return False
         return not any(client.pending for client in self._clients.values())
 
@@ -348,7 +359,7 @@ class Shim:
             "oom": self._oom_killed(),
             "time_ns": time_ns(),
         }
-        _write_atomically(self._request["exit_file"], dumps(self._exit))
+        self._kept = _write_atomically(self._request["exit_file"], dumps(self._exit))
         self._tell({"exited": self._exit})
 
     def _oom_killed(self) -> bool:
@@ -383,17 +394,24 @@ class Shim:
             return
 
 
-def _listen(directory: str) -> _socket.socket:
-    """Listen on ``shim.sock``; through the directory's descriptor, since a socket's path is at most 107 bytes long."""
-    holder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def _listen(directory: str, inode: int | None) -> _socket.socket:
+    """Listen on ``shim.sock``; through the directory's descriptor, since a socket's path is at most 107 bytes long.
+
+    The name appears when the socket listens already, and only in the very directory that was made for this shim: an engine
+    that recovers meanwhile takes the directory away, and then this shim is not to come to life (`shim_directory`).
+    """
+    holder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     previous = os.umask(0o177)
     try:
-        listener.bind(f"/proc/self/fd/{holder}/{SOCKET_NAME}")
+        if inode is not None and os.fstat(holder).st_ino != inode:
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), directory)
+        listener.bind(f"/proc/self/fd/{holder}/{NEW_SOCKET_NAME}")
+        listener.listen(4)
+        os.rename(NEW_SOCKET_NAME, SOCKET_NAME, src_dir_fd=holder, dst_dir_fd=holder)
     finally:
         os.umask(previous)
         os.close(holder)
-    listener.listen(4)
     return listener
 
 
@@ -410,10 +428,17 @@ def _null() -> int:
     return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _write_atomically(path: str, text: str) -> None:
-    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+def _write_atomically(path: str, text: str) -> bool:
+    """False when the disk refused it: then the shim itself has to remember."""
+    data = text.encode()
     try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
-    os.rename(f"{path}.new", path)
+        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            if os.write(fd, data) < len(data):
+                return False
+        finally:
+            os.close(fd)
+        os.rename(f"{path}.new", path)
+    except OSError:
+        return False
+    return True

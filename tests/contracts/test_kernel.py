@@ -14,7 +14,7 @@ from contract_kernels import BASIC, Bench, demultiplexed
 from docket.domain.errors import KernelError, Unavailable
 from docket.domain.init_program.program import init_program
 from docket.domain.plan import operations as op
-from docket.domain.ports import Attachment
+from docket.domain.ports import Attachment, Remains
 
 INIT = b64encode(init_program(machine()) or b"an init").decode()
 LIMITED = [pytest.param("linux", marks=[pytest.mark.root, pytest.mark.controllers("pids", "memory")]), "fake"]
@@ -750,3 +750,24 @@ async def test_an_unknown_key_is_unavailable(bench: Bench) -> None:
     ):
         with pytest.raises(Unavailable):
             await call()
+
+
+async def test_what_is_left_on_the_host_is_listed(bench: Bench) -> None:
+    """Recovery finds what a crash left: directories by name, files by path; what is not there is no error."""
+    root = bench.ground.root
+    for name in ("left/b", "left/a", "other/a"):
+        bench.ground.make_directory(f"{root}/{name}")
+    bench.ground.write(f"{root}/left/file", b"")
+    directories, files = [f"{root}/left", f"{root}/other", f"{root}/none"], [f"{root}/left/file", f"{root}/left/none"]
+    remains = await bench.kernel.remains(directories, files)
+    assert remains == Remains(("a", "b"), (f"{root}/left/file",))
+
+
+async def test_cgroups_that_are_left_are_listed(bench: Bench) -> None:
+    """A cgroup is a directory as well; its interface files are none."""
+    cgroup = bench.cgroup("left")
+    running = await bench.start(bench.plan("sleep", "1000", prepare=(op.CreateCgroup(cgroup),), cgroup=cgroup))
+    parent = cgroup.rpartition("/")[0]
+    assert "left" in (await bench.kernel.remains([parent], [])).names
+    await bench.kill(running)
+    assert "left" not in (await bench.kernel.remains([parent], [])).names

@@ -11,6 +11,7 @@ from docket.domain.model import texts
 from docket.domain.model.container import commands, events
 from docket.domain.model.container.names import check_name, generate_name
 from docket.domain.model.container.state import Container, ContainerStatus
+from docket.domain.model.image.state import ImageStatus
 from docket.domain.model.state import EngineState
 
 Decision = list[events.ContainerEvent] | Rejection
@@ -47,7 +48,8 @@ def create(state: EngineState, command: commands.CreateContainer) -> Decision:
             return texts.name_in_use(name, holder)
     else:
         name = generate_name(command.name_seed, state.names)
-    if command.image_id not in state.images:
+    image = state.images.get(command.image_id)
+    if image is None or image.status is not ImageStatus.PRESENT:
         return texts.no_such_image(command.spec.image)
     return [events.ContainerCreated(command.container, name, command.image_id, command.layers, command.spec)]
 

@@ -66,8 +66,20 @@ def _start_failed(state: EngineState, container: Container, event: events.Contai
     container.error = event.message
 
 
+def _killing(state: EngineState, container: Container, event: events.ContainerKilling, time_ns: int) -> None:
+    container.killing.append(event.signal)
+
+
+def _kill_ended(
+    state: EngineState, container: Container, event: events.ContainerKilled | events.ContainerKillFailed, time_ns: int
+) -> None:
+    if event.signal in container.killing:
+        container.killing.remove(event.signal)
+
+
 def _exited(state: EngineState, container: Container, event: events.ContainerExited, time_ns: int) -> None:
     container.pid = 0
+    container.killing = []
     container.exit_code = event.exit_code
     container.oom_killed = event.oom_killed
     container.error = event.reason
@@ -96,6 +108,9 @@ _CHANGES: dict[type[events.ContainerEvent], Callable[[EngineState, Container, An
     events.ContainerStarting: _starting,
     events.ContainerStarted: _started,
     events.ContainerStartFailed: _start_failed,
+    events.ContainerKilling: _killing,
+    events.ContainerKilled: _kill_ended,
+    events.ContainerKillFailed: _kill_ended,
     events.ContainerExited: _exited,
     events.ContainerRemoved: _removed,
     events.ContainerRemoveFailed: _remove_failed,

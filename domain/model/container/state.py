@@ -117,6 +117,8 @@ class Container(msgspec.Struct):
     oom_killed: bool = False
     error: str = ""
     execs: list[str] = []
+    killing: list[int] = []
+    """Signals that are about to be sent: intents of `ContainerKilling` that are open."""
     changed: int = 0
     """The position of the last event that changed it."""
 

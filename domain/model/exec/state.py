@@ -49,3 +49,7 @@ class Exec(msgspec.Struct):
     @property
     def alive(self) -> bool:
         return self.status is ExecStatus.RUNNING
+
+    @property
+    def running(self) -> bool:
+        return self.status is S.RUNNING

@@ -1,0 +1,234 @@
+"""The ports of one life: they pass points, and refuse once the life is over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import trio
+from tests.simulation.disk import Disk
+from tests.simulation.life import Killed, Life
+
+from docket.domain.errors import KernelError
+from docket.domain.log import Batch, StoredEvent
+from docket.domain.model.image.events import ImageDefaults, ImageImported
+from docket.domain.plan.operations import Operation
+from docket.domain.ports import (
+    EventStore,
+    HostFacts,
+    Images,
+    Kernel,
+    OutputLogs,
+    Rootfs,
+    Ticket,
+)
+from docket.kernel.fake.faults import Faults, SimulatedCrash, Step, fail
+from docket.kernel.fake.linux_errno import CallFailed
+
+T = TypeVar("T")
+_EIO = 5
+
+
+class MortalTicket:
+    """A ticket of a life."""
+
+    def __init__(self, inner: Ticket, life: Life, what: str, acknowledged: Callable[[list[StoredEvent]], None]) -> None:
+        self.events = inner.events
+        self._inner, self._life, self._what, self._acknowledged = inner, life, what, acknowledged
+
+    async def durable(self) -> list[StoredEvent]:
+        events = await self._inner.durable()
+        self._life.point("durable", self._what)
+        self._acknowledged(events)
+        return events
+
+
+class MortalStore:
+    """A store of a life. ``acknowledged`` hears of every event whose durability somebody was told of."""
+
+    def __init__(self, inner: EventStore, life: Life, acknowledged: Callable[[list[StoredEvent]], None]) -> None:
+        self._inner, self._life, self._acknowledged = inner, life, acknowledged
+
+    @property
+    def generation(self) -> int:
+        return self._inner.generation
+
+    def submit(self, batch: Batch, *, deferred: bool = False) -> MortalTicket:
+        what = "+".join(type(event).__name__ for event in batch.events)
+        self._life.point("submit", what)
+        ticket = self._inner.submit(batch, deferred=deferred)
+        self._life.point("submitted", what)
+        return MortalTicket(ticket, self._life, what, self._acknowledged)
+
+    async def append(self, batch: Batch) -> list[StoredEvent]:
+        return await self.submit(batch).durable()
+
+    def save_snapshot(self, position: int, data: bytes) -> None:
+        self._life.check()
+        self._inner.save_snapshot(position, data)
+
+    def save_recording(self, job: str, data: bytes) -> None:
+        self._life.check()
+        self._inner.save_recording(job, data)
+
+    def forget(self, reference: str) -> bool:
+        self._life.check()
+        return self._inner.forget(reference)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def _strike(failing: set[str], call: str) -> None:
+    if call in failing:
+        failing.discard(call)
+        raise KernelError("", call, _EIO, "", "input/output error")
+
+
+class MortalKernel:
+    """A kernel of a life, whatever its calls are. One whose end the engine does not live to see has its effect all the same."""
+
+    def __init__(self, inner: Kernel, life: Life, failing: set[str]) -> None:
+        self._inner, self._life, self._failing = inner, life, failing
+
+    def host(self) -> HostFacts:
+        return self._inner.host()
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        call = getattr(self._inner, name)
+
+        async def pointed(*arguments: Any) -> Any:
+            self._life.point("call", name)
+            _strike(self._failing, name)
+            try:
+                return await call(*arguments)
+            except SimulatedCrash:
+                raise Killed from None
+            finally:
+                self._life.point("did", name)
+
+        return pointed
+
+
+class MortalRootfs:
+    """Root filesystems of a life."""
+
+    def __init__(self, inner: Rootfs, life: Life, failing: set[str]) -> None:
+        self._inner, self._life, self._failing = inner, life, failing
+
+    def lowerdirs(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
+        self._life.check()
+        return self._inner.lowerdirs(diff_ids)
+
+    async def remove(self, path: str) -> None:
+        self._life.point("call", "rootfs.remove")
+        _strike(self._failing, "rootfs.remove")
+        try:
+            await self._inner.remove(path)
+        finally:
+            self._life.point("did", "rootfs.remove")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class MortalOutputs:
+    """Output logs of a life."""
+
+    def __init__(self, inner: OutputLogs, life: Life) -> None:
+        self._inner, self._life = inner, life
+
+    def __getattr__(self, name: str) -> Any:
+        self._life.check()
+        return getattr(self._inner, name)
+
+
+class MortalImages:
+    """Image imports of a life."""
+
+    def __init__(self, inner: Images, life: Life) -> None:
+        self._inner, self._life = inner, life
+
+    async def import_archive(
+        self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
+    ) -> ImageImported:
+        self._life.point("call", "import_archive")
+        try:
+            return await self._inner.import_archive(chunks, changes, message, source)
+        finally:
+            self._life.point("did", "import_archive")
+
+    def __getattr__(self, name: str) -> Any:
+        self._life.check()
+        return getattr(self._inner, name)
+
+
+class SimulatedImages:
+    """Images whose blobs lie on a `Disk`: written, then synced, then named by an event."""
+
+    def __init__(self, disk: Disk, life: Life) -> None:
+        self._disk, self._life = disk, life
+
+    async def import_archive(
+        self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
+    ) -> ImageImported:
+        content = b"".join([chunk async for chunk in chunks])
+        digest = f"sha256:{content.hex():0<64.64}"
+        self._life.point("call", "write blob")
+        if digest not in self._disk.blobs:
+            self._disk.blobs.add(digest)
+            self._disk.unsynced.add(digest)
+        await trio.lowlevel.checkpoint()
+        self._life.point("call", "sync blob")
+        self._disk.unsynced.discard(digest)
+        await trio.lowlevel.checkpoint()
+        return ImageImported(digest, digest, (digest,), len(content), ImageDefaults(), source=source)
+
+    async def import_base(self) -> tuple[str, ImageImported]:
+        raise AssertionError("the simulation imports its own images")
+
+
+class PointedFaults(Faults):
+    """Faults of the fake kernel whose steps are points of the present life too."""
+
+    life: Life = Life()
+    _then: tuple[int, int] = (0, 0)
+
+    def count(self, kind: str) -> int:
+        """How many steps of a kind there were."""
+        return self._counts.get(kind, 0)
+
+    def after_failure(self, number: int, errno: int) -> None:
+        """Let the ``number``-th operation after the next failure fail too."""
+        self._then = (number, errno)
+
+    def failed(self, step: Step, failure: CallFailed) -> CallFailed:
+        """Note the failure, and arrange the one that is to follow it."""
+        number, errno = self._then
+        if number:
+            self._then = (0, 0)
+            self.add(fail(self.operations + number, errno))
+        return super().failed(step, failure)
+
+    def begin(self, key: str, operation: Operation | str, what: str = "", syscall: str = "") -> tuple[Step, bool]:
+        if not isinstance(operation, str):
+            kind = type(operation).__name__
+            self.life.passes("op", kind)
+            if self.life.passes("shim", kind):
+                raise SimulatedCrash(kind)
+        return super().begin(key, operation, what, syscall)
+
+    def finish(self, step: Step, crash: bool) -> None:
+        super().finish(step, crash)
+        if step.kind[:1].isupper():
+            self.life.passes("done", step.kind)
+
+
+async def chunks_of(content: bytes) -> AsyncIterator[bytes]:
+    """The body of an import."""
+    yield content
+
+
+def kinds(steps: Sequence[Step]) -> Iterator[str]:
+    """The operation types of a trace."""
+    return (step.kind for step in steps if step.kind[:1].isupper())

@@ -1,0 +1,351 @@
+"""What users do: the scenarios of the crash matrix and the errno matrix, the same on the fake and on the real kernel.
+
+A scenario has a ``setup`` that is not crashed, and a ``body`` that is: an engine starts (and so recovers) and does its work. Names
+are the users' own, so that a body finds what the setup made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import msgspec
+import trio
+
+from docket.domain.engine import Engine
+from docket.domain.errors import PortError, Rejected, StoreError
+from docket.domain.jobs.create import Create
+from docket.domain.jobs.engine import ensure_identity
+from docket.domain.jobs.exec_ import CreateRequest
+from docket.domain.jobs.images import Import
+from docket.domain.jobs.remove import Remove
+from docket.domain.jobs.stop import Stop
+from docket.domain.model.container.spec import ContainerSpec, MountSpec, Resources, Ulimit
+from docket.domain.model.container.state import ContainerStatus
+from docket.domain.model.engine.settings import EngineSettings
+from docket.domain.model.exec.events import ExecSpec
+from docket.domain.ports import Attachment, Endpoint
+
+IMAGE = "docker.io/library/tiny:latest"
+_SLEEP = ("sleep", "1000")
+
+
+class Bench(Protocol):
+    """What a scenario needs of the world that it runs in."""
+
+    def endpoint(self) -> Endpoint:
+        """One end of a client's connection."""
+        ...
+
+    def archive(self) -> Any:
+        """An asynchronous iterator of the bytes of an image archive."""
+        ...
+
+    def resources(self) -> Resources:
+        """Limits that this host can set."""
+        ...
+
+    def shared_directory(self) -> str:
+        """A host directory on a shared mount."""
+        ...
+
+    def fail(self, call: str) -> None:
+        """Let the next such call of the kernel or of the root filesystems fail with EIO."""
+        ...
+
+
+Step = Callable[[Engine, Bench], Awaitable[None]]
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    name: str
+    setup: Step
+    body: Step
+
+
+async def ask(engine: Engine, name: str, *arguments: str, request: Any = None, **more: Any) -> Any:
+    """Run a job as a client would; a refusal is an answer like any other, and is returned."""
+    job = engine.job(name, arguments, "test", request)
+    for field, value in more.items():
+        setattr(job, field, value)
+    try:
+        return await engine.run(job)
+    except (Rejected, PortError, StoreError) as error:
+        return error
+
+
+async def import_image(engine: Engine, bench: Bench, name: str = IMAGE) -> Any:
+    """Import the bench's image; returns its id, or the error."""
+    return await ask(engine, "import", "-", name, request=Import(bench.archive(), name))
+
+
+async def create(engine: Engine, name: str, command: tuple[str, ...] = _SLEEP, **spec: Any) -> Any:
+    """Create a container; returns its id, or the error."""
+    request = Create(ContainerSpec(image=IMAGE, **spec), name, command=command)
+    return await ask(engine, "create", IMAGE, name, request=request)
+
+
+async def start(engine: Engine, name: str) -> Any:
+    return await ask(engine, "start", name)
+
+
+async def execute(engine: Engine, name: str, *arguments: str, bench: Bench | None = None, **spec: Any) -> Any:
+    """Create and start an exec; returns its id, or the error."""
+    created = await ask(engine, "exec_create", name, request=CreateRequest(ExecSpec("", **spec), arguments))
+    if isinstance(created, Exception):
+        return created
+    attachments = () if bench is None else (Attachment(bench.endpoint(), multiplexed=False),)
+    await ask(engine, "exec_start", created, attachments=attachments)
+    return created
+
+
+async def attach_once(engine: Engine, bench: Bench, name: str) -> Any:
+    return await ask(engine, "attach", name, attachments=(Attachment(bench.endpoint(), stdin=True),))
+
+
+async def settled(engine: Engine, name: str = "") -> None:
+    """Wait until a container, or every one, is not running and nothing of it is under way."""
+
+    def busy() -> bool:
+        found = [each for each in engine.state.containers.values() if not name or each.name == name]
+        return any(each.alive or each.unsettled for each in found)
+
+    while busy():
+        await engine.changed()
+
+
+async def _image(engine: Engine, bench: Bench) -> None:
+    await import_image(engine, bench)
+
+
+async def _created(engine: Engine, bench: Bench) -> None:
+    await import_image(engine, bench)
+    await create(engine, "web")
+
+
+async def _running(engine: Engine, bench: Bench) -> None:
+    await _created(engine, bench)
+    await start(engine, "web")
+
+
+async def _paused(engine: Engine, bench: Bench) -> None:
+    await _running(engine, bench)
+    await ask(engine, "pause", "web")
+
+
+async def _exited(engine: Engine, bench: Bench) -> None:
+    await import_image(engine, bench)
+    await create(engine, "web", ("true",))
+    await start(engine, "web")
+    await settled(engine, "web")
+
+
+async def _two_running(engine: Engine, bench: Bench) -> None:
+    await _running(engine, bench)
+    await create(engine, "db")
+    await start(engine, "db")
+    await execute(engine, "db", "sleep", "1000")
+
+
+async def create_(engine: Engine, bench: Bench) -> None:
+    await create(engine, "web")
+    await create(engine, "", ("true",))
+    await create(engine, "web")
+
+
+async def start_(engine: Engine, bench: Bench) -> None:
+    await start(engine, "web")
+
+
+async def run_to_its_end(engine: Engine, bench: Bench) -> None:
+    await start(engine, "web")
+    await settled(engine, "web")
+    await start(engine, "web")
+    await ask(engine, "wait", "web", request="not-running")
+
+
+async def every_option(engine: Engine, bench: Bench) -> None:
+    """A start whose plan has every kind of operation."""
+    await create(
+        engine,
+        "all",
+        ("true",),
+        terminal=True,
+        stdin=True,
+        domainname="example",
+        working_directory="/new/directory",
+        ulimits=(Ulimit("nofile", 512, 1024),),
+        sysctls={"kernel.msgmax": "8192"},
+        oom_score_adj=500,
+        readonly_rootfs=True,
+        mounts=(MountSpec("tmpfs", "/scratch", size_bytes=1 << 20),),
+        security_options=("no-new-privileges",),
+        resources=bench.resources(),
+    )
+    await start(engine, "all")
+    await settled(engine, "all")
+
+
+async def start_that_fails(engine: Engine, bench: Bench) -> None:
+    await create(engine, "bad", ("no-such-program",))
+    await start(engine, "bad")
+    await create(engine, "gone", ("no-such-program",), auto_remove=True)
+    await start(engine, "gone")
+
+
+async def stop(engine: Engine, bench: Bench) -> None:
+    await ask(engine, "stop", "web", request=Stop(timeout_seconds=0))
+
+
+async def kill(engine: Engine, bench: Bench) -> None:
+    await ask(engine, "kill", "web", "10", request=10)
+    await ask(engine, "kill", "web", "9", request=9)
+    await settled(engine, "web")
+    await ask(engine, "kill", "web", "9", request=9)
+
+
+async def restart(engine: Engine, bench: Bench) -> None:
+    await ask(engine, "restart", "web", request=Stop(timeout_seconds=0))
+
+
+async def remove_forced(engine: Engine, bench: Bench) -> None:
+    await ask(engine, "remove", "web", request=Remove(force=True))
+
+
+async def remove(engine: Engine, bench: Bench) -> None:
+    await ask(engine, "remove", "web", request=Remove())
+
+
+async def exec_(engine: Engine, bench: Bench) -> None:
+    await execute(engine, "web", "echo", "hello", bench=bench)
+    await execute(engine, "web", "no-such-program")
+    lasting = await execute(engine, "web", "sleep", "1000")
+    await ask(engine, "kill", "web", "9", request=9)
+    await settled(engine, "web")
+    while not isinstance(lasting, Exception) and engine.state.execs[lasting].exit_code is None:
+        await engine.changed()
+
+
+async def attach(engine: Engine, bench: Bench) -> None:
+    await ask(engine, "attach", "web", attachments=(Attachment(bench.endpoint()),))
+    await create(engine, "waiting", ("echo", "hello"))
+    await ask(engine, "attach", "waiting", attachments=(Attachment(bench.endpoint()),))
+    await start(engine, "waiting")
+    await settled(engine, "waiting")
+
+
+async def pause(engine: Engine, bench: Bench) -> None:
+    await ask(engine, "pause", "web")
+    await ask(engine, "unpause", "web")
+
+
+async def unpause_and_stop(engine: Engine, bench: Bench) -> None:
+    await ask(engine, "unpause", "web")
+    await ask(engine, "stop", "web", request=Stop(timeout_seconds=0))
+
+
+async def rename(engine: Engine, bench: Bench) -> None:
+    await ask(engine, "rename", "web", "shop")
+    await ask(engine, "rename", "shop", "web")
+
+
+async def auto_remove(engine: Engine, bench: Bench) -> None:
+    await create(engine, "once", ("true",), auto_remove=True)
+    await start(engine, "once")
+    while any(each.name == "once" for each in engine.state.containers.values()):
+        await engine.changed()
+
+
+async def import_(engine: Engine, bench: Bench) -> None:
+    await import_image(engine, bench)
+    await ask(engine, "tag", IMAGE, "docker.io/library/other:1")
+
+
+async def remove_image(engine: Engine, bench: Bench) -> None:
+    await ask(engine, "tag", IMAGE, "docker.io/library/other:1")
+    await ask(engine, "rmi", IMAGE, request=False)
+    await ask(engine, "rmi", "docker.io/library/other:1", request=False)
+
+
+async def engine_restart(engine: Engine, bench: Bench) -> None:
+    """Nothing is asked: the engine starts where two containers and an exec run."""
+
+
+async def first_start(engine: Engine, bench: Bench) -> None:
+    """What the daemon does before it serves, and a reload of its settings."""
+    await ensure_identity(engine, engine.job("recover", (), "engine"))
+    await ask(engine, "reload", request=EngineSettings(labels=("a=b",)))
+
+
+async def shared_binds(engine: Engine, bench: Bench) -> None:
+    """A container that lends its IPC namespace, and one that borrows it and shares a bind with the host."""
+    await create(engine, "lender", ipc="shareable")
+    await start(engine, "lender")
+    mounts = (MountSpec("bind", "/shared", bench.shared_directory(), propagation="rshared"),)
+    await create(engine, "borrower", ("true",), ipc="container:lender", mounts=mounts)
+    await start(engine, "borrower")
+    await settled(engine, "borrower")
+
+
+async def concurrent(engine: Engine, bench: Bench) -> None:
+    async def run(name: str) -> None:
+        await create(engine, name, ("true",))
+        await start(engine, name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, "one")
+        nursery.start_soon(run, "two")
+        nursery.start_soon(stop, engine, bench)
+        nursery.start_soon(import_image, engine, bench)
+    await settled(engine)
+
+
+async def failures(engine: Engine, bench: Bench) -> None:
+    """Calls that the kernel refuses: every outcome that is a failure."""
+    for call, name in (("freeze", "pause"), ("signal", "kill"), ("signal", "stop")):
+        bench.fail(call)
+        await ask(engine, name, "web", request=Stop(timeout_seconds=0) if name == "stop" else 15)
+    await ask(engine, "pause", "web")
+    bench.fail("thaw")
+    await ask(engine, "unpause", "web")
+    await ask(engine, "unpause", "web")
+    await ask(engine, "kill", "web", "9", request=9)
+    await settled(engine, "web")
+    bench.fail("rootfs.remove")
+    await ask(engine, "remove", "web", request=Remove())
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario("create", _image, create_),
+    Scenario("start", _created, start_),
+    Scenario("run to its end", _exited, run_to_its_end),
+    Scenario("every option", _image, every_option),
+    Scenario("start that fails", _image, start_that_fails),
+    Scenario("stop", _running, stop),
+    Scenario("kill", _running, kill),
+    Scenario("restart", _running, restart),
+    Scenario("remove", _exited, remove),
+    Scenario("remove forced", _running, remove_forced),
+    Scenario("exec", _running, exec_),
+    Scenario("attach", _running, attach),
+    Scenario("pause", _running, pause),
+    Scenario("unpause and stop", _paused, unpause_and_stop),
+    Scenario("rename", _created, rename),
+    Scenario("auto-remove", _image, auto_remove),
+    Scenario("import", lambda engine, bench: trio.lowlevel.checkpoint(), import_),
+    Scenario("remove image", _image, remove_image),
+    Scenario("engine restart", _two_running, engine_restart),
+    Scenario("first start", lambda engine, bench: trio.lowlevel.checkpoint(), first_start),
+    Scenario("shared binds", _image, shared_binds),
+    Scenario("concurrent jobs", _running, concurrent),
+    Scenario("failures", _running, failures),
+)
+
+
+async def clean_up(engine: Engine) -> None:
+    """Remove every container, as a user would; what is dead is removed again. Raises AssertionError for what stays."""
+    for container in list(engine.state.containers.values()):
+        if container.status is ContainerStatus.PAUSED:
+            await ask(engine, "unpause", container.id)
+        answer = await ask(engine, "remove", container.id, request=Remove(force=True))
+        assert container.id not in engine.state.containers, f"{container.name} cannot be removed: {answer}"
