@@ -23,6 +23,7 @@ def launch_arguments(launch: Launch) -> dict[str, Any]:
         "stdin_once": launch.stdin_once,
         "log": msgspec.to_builtins(launch.log),
         "cgroup": launch.cgroup,
+        "run": launch.run,
         "phases": [len(launch.plan.prepare), len(launch.plan.settle)],
         "attachments": [attachment_arguments(attachment) for attachment in launch.attachments],
     }

@@ -99,7 +99,6 @@ class Call(msgspec.Struct, frozen=True):
 
 class _CallLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     call: Literal[
-        "exists",
         "launch",
         "find",
         "exited",

@@ -84,9 +84,7 @@ class ReplayingKernel:
         return self._host
 
     async def exists(self, path: str) -> bool:
-        recorded = await self._answer("exists", "", {"path": path})
-        self._raise(recorded)
-        return self._values.plain(recorded.result, bool, recorded.line)
+        raise Unavailable(f"whether the host has {path} is not recorded")
 
     async def launch(self, launch: Launch) -> Launched:
         operations = calls.launch_operations(launch, self._symbols)
