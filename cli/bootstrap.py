@@ -27,6 +27,7 @@ from docket.domain.model.state import EVENT_TYPES
 from docket.domain.plan.settings import HostFiles, Places
 from docket.domain.ports import Reporter
 from docket.event_store.codec import Codec
+from docket.event_store.recordings import RecordingLimits
 from docket.event_store.sqlite import SqliteEventStore
 from docket.kernel.history import KernelHistory
 from docket.kernel.linux.kernel import LinuxKernel
@@ -73,14 +74,16 @@ async def open_engine(places: Places, launcher: Launcher, settings: EngineSettin
     snapshotter = OverlaySnapshotter(places.data_root)
     content = ContentStore(f"{places.data_root}/content")
     rootfs = OverlayRootfs(snapshotter, lambda reason: report("warning", reason))
-    with SqliteEventStore(Path(places.data_root, "log.db"), Codec(EVENT_TYPES), state_schema=_STATE_SCHEMA) as store:
+    limits = RecordingLimits(settings.recordings_max_bytes, settings.recordings_max_age_seconds)
+    log = Path(places.data_root, "log.db")
+    with SqliteEventStore(log, Codec(EVENT_TYPES), state_schema=_STATE_SCHEMA, recordings=limits) as store:
         async with LinuxKernel.open(launcher) as kernel, trio.open_nursery() as nursery:
             outputs = FileOutputLogs()
             await nursery.start(outputs.run)
             files = HostFiles(read_text("/etc/resolv.conf"), read_text("/etc/hosts"))
             ports = Ports(
                 store,
-                RecordingKernel(kernel, store.save_recording, places, files),
+                RecordingKernel(kernel, store.save_recording, places, files) if limits.max_bytes else kernel,
                 SystemClock(),
                 RandomIds(),
                 outputs,

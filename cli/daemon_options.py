@@ -36,8 +36,9 @@ _KINDS: dict[str, tuple[type, str]] = {
     "default-ulimits": (dict, "an object of limits"),
     "log-opts": (dict, "an object of strings"),
     "shutdown-timeout": (int, "a number of seconds"),
+    "recordings-max-days": (int, "a number of days"),
 }
-_SIZES = ("default-shm-size",)
+_SIZES = ("default-shm-size", "recordings-max-size")
 # Keys of dockerd with the only value that docket has, so that a file that says no more than the truth can be shared.
 _FIXED: dict[str, Any] = {"live-restore": True, "log-driver": "json-file", "storage-driver": "overlay2"}
 
@@ -191,6 +192,8 @@ def _settings(told: dict[str, Any], in_file: set[str]) -> EngineSettings:
         shm_bytes=values.size(told["default-shm-size"]),
         log_max_bytes=max_bytes,
         log_files=files,
+        recordings_max_bytes=values.recordings_size(told["recordings-max-size"]),
+        recordings_max_age_seconds=values.recordings_days(told["recordings-max-days"]) * 86_400,
     )
 
 

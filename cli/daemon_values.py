@@ -160,3 +160,15 @@ def shutdown_timeout(seconds: int) -> int:
     if not 0 <= seconds <= 3600:
         raise ValueError(f"invalid shutdown timeout {seconds}: it is a number of seconds from 0 to 3600")
     return seconds
+
+
+def recordings_size(text: str | int) -> int:
+    """How much of recordings is kept, 0 for none. Raises ValueError."""
+    return 0 if str(text) == "0" else size(text)
+
+
+def recordings_days(days: int) -> int:
+    """How long recordings are kept. Raises ValueError."""
+    if days < 1:
+        raise ValueError(f"recordings-max-days must be 1 or more, not {days}: recordings-max-size 0 keeps none")
+    return days

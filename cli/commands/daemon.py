@@ -36,6 +36,8 @@ DAEMON = Command(
         ("log-opt", "", "map", (), "Limits of containers' output: max-size=10m, max-file=3"),
         ("no-new-privileges", "", "bool", False, "Containers get no new privileges unless they ask to"),
         ("pidfile", "p", "string", "", "File for the engine's process id"),
+        ("recordings-max-days", "", "int", 7, "Days for which recordings of kernel calls are kept"),
+        ("recordings-max-size", "", "string", "64M", "Size up to which recordings of kernel calls are kept; 0 records none"),
         ("registry-mirror", "", "list", (), "Registry to ask before docker.io"),
         ("shutdown-timeout", "", "int", 2, "Seconds that requests may take to end at the end of the daemon"),
         ("tls", "", "bool", False, "Encrypt, without checking who asks"),

@@ -171,7 +171,7 @@ def _call(lines: list[bytes], position: int) -> tuple[Call, int]:
         line = _line(lines[position], position + 1, OperationLine)
         try:
             if line.operation:
-                decode_operation(line.operation)
+                line = msgspec.structs.replace(line, operation=_as_now(line.operation))
         except msgspec.ValidationError as error:
             raise RecordingInvalid(f"recording line {position + 1}: {error}") from None
         operations.append(line)
@@ -193,6 +193,14 @@ def _line(line: bytes, number: int, kind: type[T]) -> T:
         return msgspec.json.decode(line, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RecordingInvalid(f"recording line {number}: {error}") from None
+
+
+def _as_now(form: list[Any]) -> list[Any]:
+    """The form of an operation with the fields that its type has now, at their defaults where the recording has none."""
+    now: list[Any] = msgspec.to_builtins(decode_operation(form))
+    if form[:1] == ["JoinNamespaces"]:
+        now[1:3] = form[1:3]
+    return now
 
 
 def decode_operation(form: list[Any]) -> AnyOperation:

@@ -28,6 +28,11 @@ class EngineSettings(msgspec.Struct, frozen=True):
     log_max_bytes: int = 10_000_000
     log_files: int = 3
 
+    # How many recordings of kernel calls are kept.
+    recordings_max_bytes: int = 64 << 20
+    """0 keeps none."""
+    recordings_max_age_seconds: int = 7 * 86_400
+
     # What `info` warns of.
     open_addresses: tuple[str, ...] = ()
     """Where the API listens without client certificates."""

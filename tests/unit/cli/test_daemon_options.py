@@ -110,6 +110,9 @@ def test_unknown_keys_are_all_named(tmp_path: Path) -> None:
         ({"default-ulimits": {"foo": {"Name": "foo", "Soft": 1, "Hard": 1}}}, "invalid ulimit type: foo"),
         ({"default-ulimits": {"core": {"Name": "nofile"}}}, 'default-ulimits: core must be an object with "Name"'),
         ({"default-shm-size": "x"}, "invalid size: 'x'"),
+        ({"recordings-max-size": "x"}, "invalid size: 'x'"),
+        ({"recordings-max-days": 0}, "recordings-max-days must be 1 or more, not 0: recordings-max-size 0 keeps none"),
+        ({"recordings-max-days": "7"}, "recordings-max-days must be a number of days"),
         ({"shutdown-timeout": -1}, "invalid shutdown timeout -1"),
     ],
 )
