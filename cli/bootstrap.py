@@ -14,12 +14,14 @@ import trio
 from docket.adapters.api.errors import to_response
 from docket.adapters.api.info import API_VERSION
 from docket.adapters.api.routes import router
+from docket.adapters.host.inventory import HostInventory
 from docket.adapters.http import Listener, Request, Server
 from docket.adapters.images.content_store import ContentStore
 from docket.adapters.images.layers import OverlaySnapshotter
 from docket.adapters.images.port import ImageImports
 from docket.adapters.images.rootfs import OverlayRootfs
 from docket.adapters.logs.reader import FileOutputLogs
+from docket.domain.drift import DriftWatch
 from docket.domain.engine import Engine, Ports
 from docket.domain.jobs import JOBS
 from docket.domain.model.engine.settings import EngineSettings
@@ -93,9 +95,11 @@ async def open_engine(places: Places, launcher: Launcher, settings: EngineSettin
                 files,
                 settings,
                 report,
+                HostInventory(places, kernel.host().cgroup_root, content, snapshotter),
             )
             nursery.start_soon(rootfs.run)
             engine = Engine(ports, nursery, JOBS)
+            nursery.start_soon(DriftWatch(engine).run)
             yield engine
             engine.save_snapshot()
             nursery.cancel_scope.cancel()

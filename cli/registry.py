@@ -18,6 +18,7 @@ COMMANDS: dict[str, Row] = {
     "exec": ("exec", "EXEC", "Run a command in a running container"),
     "explain": ("history", "EXPLAIN", "Show the kernel's part of a container or job as shell commands"),
     "forget": ("history", "FORGET", "Erase a container's secrets from the whole history"),
+    "fsck": ("fsck", "FSCK", "Check log, images, containers and kernel against each other"),
     "images": ("images", "IMAGES", "List images"),
     "import": ("images", "IMPORT", "Make an image from a tar archive of a file system"),
     "info": ("system", "INFO", "Show facts about the engine and its host"),

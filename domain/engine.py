@@ -25,7 +25,20 @@ from docket.domain.model.job.events import JobAccepted, JobCompleted, JobFailed
 from docket.domain.model.state import EngineState, evolve
 from docket.domain.outbox import Outbox
 from docket.domain.plan.settings import HostFiles, Places
-from docket.domain.ports import Attachment, Clock, EventStore, Ids, Images, Kernel, OutputLogs, Reporter, Rootfs, Ticket, silent
+from docket.domain.ports import (
+    Attachment,
+    Clock,
+    EventStore,
+    Ids,
+    Images,
+    Inventory,
+    Kernel,
+    OutputLogs,
+    Reporter,
+    Rootfs,
+    Ticket,
+    silent,
+)
 from docket.domain.running import RUNNING, Running
 from docket.domain.snapshots import Snapshots, state_at
 from docket.domain.verification import LogHealth
@@ -50,6 +63,8 @@ class Ports(msgspec.Struct, frozen=True):
     files: HostFiles
     settings: EngineSettings = EngineSettings()
     report: Reporter = silent
+    inventory: Inventory | None = None
+    """None where there is no host to look at."""
 
 
 class Job(msgspec.Struct):

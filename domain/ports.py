@@ -114,6 +114,14 @@ class EventStore(Protocol):
         """The newest fold that is kept, of those not beyond ``upto``."""
         ...
 
+    def snapshots(self) -> Iterator[tuple[int, bytes]]:
+        """Position and data of every state snapshot that is kept and of the present shape."""
+        ...
+
+    def views(self) -> dict[str, dict[str, str]] | None:
+        """What the views for people say: names by id of the containers and open jobs, ids of the images; None without views."""
+        ...
+
     def save_recording(self, job: str, data: bytes) -> None:
         """Keep the next part of a job's kernel recording; durable some time later, with the next commit."""
         ...
@@ -403,4 +411,45 @@ class Rootfs(Protocol):
 
     async def remove(self, path: str) -> None:
         """Move a directory out of sight and delete it in the background, never across a mount or a link (S16)."""
+        ...
+
+
+class Belongings(msgspec.Struct, frozen=True):
+    """Names of what is on the host in the engine's own places, sorted."""
+
+    containers: tuple[str, ...] = ()
+    """Containers' lasting directories."""
+    runtimes: tuple[str, ...] = ()
+    """Their volatile ones."""
+    shims: tuple[str, ...] = ()
+    """Directories of shims, by the key of the process."""
+    cgroups: tuple[str, ...] = ()
+    """Cgroups of containers, those of other engines on the host too."""
+
+
+class ImageCheck(msgspec.Struct, frozen=True):
+    """``damage`` is what is wrong with each image, by id; ``strangers`` are blobs and layers that no image needs."""
+
+    damage: dict[str, tuple[str, ...]] = {}
+    strangers: tuple[str, ...] = ()
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What a process has around itself: the path of its cgroup, and the mount points in its mount namespace."""
+
+    cgroup: str
+    mounts: frozenset[str]
+
+
+class Inventory(Protocol):
+    """Looks at what the engine has made, and changes nothing."""
+
+    async def belongings(self) -> Belongings: ...
+
+    async def check_images(self, images: Sequence[tuple[str, str, tuple[str, ...]]]) -> ImageCheck:
+        """Check blobs and layers of ``(image, manifest, diff ids)``, every byte against its digest."""
+        ...
+
+    async def standing(self, identity: ProcessIdentity) -> Standing | None:
+        """Where a process stands now; None when that very process has ended."""
         ...

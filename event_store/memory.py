@@ -142,6 +142,14 @@ class MemoryEventStore:
         """Give position and data of the newest state snapshot up to ``upto``; None when there is none."""
         return max((each for each in self._snapshots.items() if upto is None or each[0] <= upto), default=None)
 
+    def snapshots(self) -> Iterator[tuple[int, bytes]]:
+        """Give position and data of every state snapshot."""
+        yield from sorted(self._snapshots.items())
+
+    def views(self) -> dict[str, dict[str, str]] | None:
+        """There are none."""
+        return None
+
     def recording(self, job: str) -> bytes | None:
         """Give the kernel recordings of a job, one after the other; None when it has none."""
         return self._recordings.get(job)

@@ -6,31 +6,29 @@ It needs no lock, so an engine may have the log open meanwhile.
 from __future__ import annotations
 
 import sqlite3
-import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
 
 import trio
 
 from docket.domain.errors import StoreFailed, StoreRefused
+from docket.domain.log import Batch, StoredEvent
 from docket.event_store.codec import Codec
+from docket.event_store.log_reader import LogReader
 from docket.event_store.opening import APPLICATION_ID, IMPORTED_ID, SCHEMA
 from docket.event_store.reading import connect
-from docket.event_store.report import VerifyReport
-from docket.event_store.sqlite import SqliteEventStore
 
 
-class ReadOnlyEventStore(SqliteEventStore):
-    """The reading half of `SqliteEventStore`; what would write raises StoreFailed."""
+class ReadOnlyEventStore(LogReader):
+    """Implements `docket.domain.ports.EventStore`; what would write raises StoreFailed."""
+
+    generation = 0
 
     def __init__(self, path: Path, codec: Codec, *, state_schema: int = 1) -> None:
         """Open a log that exists. Raises StoreRefused when it is none that this docket can read."""
-        self.path = path
-        self.generation = 0
-        self._codec = codec
-        self._state_schema = state_schema
-        self._closed = True
-        self._recent_secrets = {}
-        self._reader_lock = threading.Lock()
+        super().__init__(path, codec, state_schema)
         try:
             # By name, so that a missing file is not made.
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True).close()
@@ -45,25 +43,47 @@ class ReadOnlyEventStore(SqliteEventStore):
             self._reader.close()
             raise StoreRefused(f"event log {path} is none that this docket can read (schema {schema})")
 
-    def head(self) -> int:
-        """Give the position of the newest event; 0 in an empty log. It moves while an engine appends."""
-        row = self._fetch("SELECT max(position) FROM events")
-        return (row and row[0]) or 0
+    def __enter__(self) -> Self:
+        return self
 
-    async def settle(self) -> None:
-        """Nothing is ever on its way here."""
-        await trio.lowlevel.checkpoint()
-
-    def verify(self, after: int = 0, limit: int | None = None) -> VerifyReport:
-        """As `SqliteEventStore.verify`; what is found is not noted beside the log."""
-        report = self._verify_events(after, limit)
-        if limit is None:
-            self._verify_structure()
-        return report
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     def close(self) -> None:
         """Give the file back. Calling it twice is fine."""
         self._reader.close()
 
-    def _check_open(self) -> None:
+    def head(self) -> int:
+        """Give the position of the newest event; 0 in an empty log. It moves while an engine appends."""
+        row = self._fetch("SELECT max(position) FROM events")
+        return (row and row[0]) or 0
+
+    def listen(self, hear: Callable[[Sequence[StoredEvent]], None]) -> None:
+        """Nothing is ever appended here."""
+
+    async def settle(self) -> None:
+        """Nothing is ever on its way here."""
+        await trio.lowlevel.checkpoint()
+
+    def submit(self, batch: Batch, *, deferred: bool = False) -> NoReturn:
+        """Raises StoreFailed."""
+        self._refuse()
+
+    async def append(self, batch: Batch) -> NoReturn:
+        """Raises StoreFailed."""
+        self._refuse()
+
+    def save_snapshot(self, position: int, data: bytes) -> None:
+        """Raises StoreFailed."""
+        self._refuse()
+
+    def save_recording(self, job: str, data: bytes) -> None:
+        """Raises StoreFailed."""
+        self._refuse()
+
+    def forget(self, reference: str) -> NoReturn:
+        """Raises StoreFailed."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
         raise StoreFailed(f"event log {self.path} can only be looked at")

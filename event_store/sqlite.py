@@ -6,29 +6,26 @@ any. Nothing here waits for the disk except `forget`, `verify`, `close` and the 
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
-from itertools import chain
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import trio
 
 from docket.domain.errors import CorruptEvent, StoreFailed, StoreRefused
-from docket.domain.log import Batch, Event, StoredEvent
+from docket.domain.log import Batch, StoredEvent
 from docket.event_store.chain import Sequencer
 from docket.event_store.codec import Codec
-from docket.event_store.damage import check_structure, note_damage
+from docket.event_store.damage import note_damage
 from docket.event_store.erasing import erase
-from docket.event_store.exchange import export_log
 from docket.event_store.fairness import StandAside
 from docket.event_store.lock import FileLock
+from docket.event_store.log_reader import LogReader
 from docket.event_store.opening import check_log, open_for_writing, snapshot_digest
-from docket.event_store.reading import ChainChecker, Selection, connect, fold_rows, rows, to_event
+from docket.event_store.reading import connect
 from docket.event_store.recordings import RecordingLimits, Recordings
 from docket.event_store.report import VerifyReport
 from docket.event_store.ticket import Ticket
@@ -57,7 +54,7 @@ DELETE FROM state_snapshots WHERE (SELECT count(*) FROM state_snapshots) > {_KEP
 )"""
 
 
-class SqliteEventStore:
+class SqliteEventStore(LogReader):
     """The event log in ``path``; see `docket.domain.ports.EventStore` for what each method promises.
 
     ``generation`` counts failed commits. It changes in trio's thread only, when failed appends are reported: whoever folds
@@ -79,10 +76,8 @@ class SqliteEventStore:
         ``state_schema`` is the version of the engine state's shape: snapshots of another one are not used. ``clock`` gives
         ns since the epoch, for the times of snapshots and recordings; ``recordings`` bounds how many of these are kept.
         """
-        self.path = path
+        super().__init__(path, codec, state_schema)
         self.generation = 0
-        self._codec = codec
-        self._state_schema = state_schema
         self._clock = clock
         self._closed = False
         self._waiting = 0
@@ -106,7 +101,6 @@ class SqliteEventStore:
         except BaseException:
             self._lock.release()
             raise
-        self._reader_lock = threading.Lock()
         self._sequencer = Sequencer(codec, self._durable_version, position, digest)
         self._writer = Writer(self._connection, position, digest, self._on_settled)
         self._writer.start()
@@ -272,117 +266,21 @@ class SqliteEventStore:
         """Give the position of the newest durable event; 0 in an empty log."""
         return self._sequencer.durable_position
 
-    def read(
-        self,
-        after: int = 0,
-        upto: int | None = None,
-        *,
-        stream: str | None = None,
-        types: Sequence[str] | None = None,
-        job: str | None = None,
-        limit: int | None = None,
-    ) -> Iterator[StoredEvent]:
-        """Yield durable events behind ``after``, in order; ``types`` are names. Raises CorruptEvent and StoreFailed."""
-        codec = self._codec
-        for chunk in rows(self.path, Selection(stream, types, job, upto), after, limit):
-            for row in chunk:
-                yield to_event(codec, row)
-
-    def read_for_fold(self, after: int = 0, upto: int | None = None) -> Iterator[tuple[Event, int, int]]:
-        """Yield (event, time in ns, position) and nothing more: what folding needs, at twice the speed of `read`."""
-        decode = self._codec.decode
-        for first, chunk in fold_rows(self.path, after, upto):
-            for position, (name, schema, data, time_ns) in enumerate(chunk, first):
-                yield decode(name, schema, data, position), time_ns, position
-
     def secret(self, reference: str) -> bytes | None:
         """Give the bytes behind a reference, submitted or durable; None when they were forgotten or never were."""
         fresh = self._recent_secrets.get(reference)
         if fresh is not None:
             return fresh
-        row = self._fetch("SELECT value FROM secrets WHERE reference = ?", reference)
-        return row[0] if row else None
-
-    def load_snapshot(self, upto: int | None = None) -> tuple[int, bytes] | None:
-        """Give position and data of the newest whole state snapshot up to ``upto`` that fits the events; None without one."""
-        query = (
-            "SELECT s.position, s.hash, s.taken_ns, s.schema, s.data, s.digest FROM state_snapshots AS s "
-            "JOIN events AS e ON e.position = s.position AND e.hash = s.hash "
-            "WHERE s.schema = ? AND s.position < ? ORDER BY s.position DESC LIMIT 1"
-        )
-        before = (self.head() if upto is None else min(upto, self.head())) + 1
-        while (row := self._fetch(query, self._state_schema, before)) is not None:
-            if row[5] == snapshot_digest(*row[:5]):
-                return row[0], row[4]
-            before = row[0]
-        return None
-
-    def recording(self, job: str) -> bytes | None:
-        """Give the parts of a job's kernel recording, one after the other; None when it has none."""
-        found = [data for (data,) in self._fetch_recordings("SELECT data FROM recordings WHERE job = ? ORDER BY id", job)]
-        return b"".join(data if data.endswith(b"\n") else data + b"\n" for data in found) if found else None
-
-    def recorded_jobs(self) -> list[str]:
-        """Give the jobs that have a recording, in the order in which they began to be recorded."""
-        return [job for (job,) in self._fetch_recordings("SELECT job FROM recordings GROUP BY job ORDER BY min(id)")]
-
-    def export(self, secrets: bool = False) -> Iterator[bytes]:
-        """Give the log up to its head as one file, in pieces; see `exchange`."""
-        chunks = rows(self.path, Selection(None, None, None, self.head()), 0)
-        jobs = self.recorded_jobs()
-        query = "SELECT job, created_ns, data FROM recordings WHERE job = ? ORDER BY id"
-        recordings = (row for job in jobs for row in self._fetch_recordings(query, job))
-        with closing(connect(self.path)) as connection:
-            kept = connection.execute("SELECT reference, value FROM secrets ORDER BY id") if secrets else None
-            yield from export_log(chain.from_iterable(chunks), recordings, kept)
-
-    def _fetch_recordings(self, query: str, *arguments: str) -> list[Any]:
-        try:
-            with self._reader_lock:
-                return self._reader.execute(query, arguments).fetchall()
-        except sqlite3.Error as error:
-            raise StoreFailed(f"event log {self.path} cannot be read: {error}") from error
+        return super().secret(reference)
 
     def verify(self, after: int = 0, limit: int | None = None) -> VerifyReport:
-        """Check the hash chain and that every event decodes, behind ``after``; without a limit the database's structure too.
-
-        Raises CorruptEvent with the first event that is not what was appended, StoreRefused for damage outside the events. Both
-        are noted beside the log: until the whole of it is sound again, no engine starts on it.
-        """
+        """As `LogReader.verify`; what is found is noted beside the log: until it is whole again, no engine starts on it."""
         try:
-            report = self._verify_events(after, limit)
-            if limit is None:
-                self._verify_structure()
+            return super().verify(after, limit)
         except (CorruptEvent, StoreRefused) as error:
             note_damage(self.path, str(error))
             raise
-        return report
-
-    def _verify_events(self, after: int, limit: int | None) -> VerifyReport:
-        head = self.head()
-        row = self._fetch("SELECT hash FROM events WHERE position = ?", after)
-        if after and row is None:
-            raise CorruptEvent(after, "is missing")
-        checker = ChainChecker(after, row[0]) if row else ChainChecker()
-        for chunk in rows(self.path, Selection(None, None, None, None), after, limit):
-            for columns in chunk:
-                checker.check(columns)
-                self._codec.decode(columns[3], columns[4], columns[5], columns[0])
-        if checker.position < (head if limit is None else min(head, after + limit)):
-            raise CorruptEvent(checker.position + 1, "is missing at the end of the log")
-        return VerifyReport(checker.position - after, checker.position, checker.digest)
-
-    def _verify_structure(self) -> None:
-        with closing(connect(self.path)) as connection:
-            check_structure(connection, self.path)
 
     def _durable_version(self, stream: str) -> int:
         row = self._fetch("SELECT max(version) FROM events WHERE stream = ?", stream)
         return (row and row[0]) or 0
-
-    def _fetch(self, query: str, *arguments: str | int) -> Any:
-        try:
-            with self._reader_lock:
-                return self._reader.execute(query, arguments).fetchone()
-        except sqlite3.Error as error:
-            raise StoreFailed(f"event log {self.path} cannot be read: {error}") from error

@@ -13,6 +13,7 @@ from docket.adapters.http import Request, Response, Route, Stream, StreamSender
 from docket.domain import snapshots
 from docket.domain.engine import Engine
 from docket.domain.errors import CorruptEvent, InvalidArgument, NotFound, Rejected, StoreRefused
+from docket.domain.jobs import fsck
 from docket.domain.jobs.launching import confinement_of
 from docket.domain.jobs.start import plan_of
 from docket.domain.model.container.decide import find_container
@@ -59,6 +60,12 @@ def routes(engine: Engine, kernel: KernelHistory) -> list[Route]:
             return Response.json({"ok": False, "position": 0, "message": str(error)})
         return Response.json({"ok": True, "events": report.events, "head": head})
 
+    async def checked(request: Request) -> Response:
+        return Response.json(await fsck.check(engine))
+
+    async def repaired(request: Request) -> Response:
+        return Response.json(await engine.run(engine.job("fsck", ("repair",), request.peer.actor)))
+
     async def export(request: Request) -> Stream:
         await store.settle()
         pieces = store.export(secrets=request.query.boolean("secrets"))
@@ -83,6 +90,8 @@ def routes(engine: Engine, kernel: KernelHistory) -> list[Route]:
         Route("GET", "/docket/explain/{id}", explained),
         Route("GET", "/docket/replay/{id}", replayed),
         Route("GET", "/docket/export", export),
+        Route("GET", "/docket/fsck", checked),
+        Route("POST", "/docket/fsck", repaired),
         Route("GET", "/docket/verify", verify),
         Route("POST", "/docket/forget/{id}", forget),
     ]

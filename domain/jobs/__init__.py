@@ -10,6 +10,7 @@ from docket.domain.jobs import (
     create,
     engine,
     exec_,
+    fsck,
     images,
     kill,
     logs,
@@ -42,6 +43,7 @@ JOBS: dict[str, Handler] = {
     "tag": images.tag,
     "rmi": images.remove,
     "reload": engine.reload,
+    "fsck": fsck.fsck,
     "serveapi": serveapi.serveapi,
 }
 

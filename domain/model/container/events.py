@@ -136,6 +136,14 @@ class ContainerExited(ContainerEvent, frozen=True, gc=False, omit_defaults=True)
     """Why the end is known otherwise than by waiting for the process: a reboot, a lost shim."""
 
 
+class ContainerDrifted(ContainerEvent, frozen=True, gc=False):
+    """The running process has lost what it was started with, behind the engine's back: its ``cgroup``, or a ``mount``."""
+
+    run: int
+    what: str
+    message: str
+
+
 class ContainerRemoving(ContainerEvent, frozen=True, gc=False):
     """Intent: everything the container has is about to be deleted."""
 
@@ -168,6 +176,7 @@ EVENTS: tuple[type[ContainerEvent], ...] = (
     ContainerUnpaused,
     ContainerUnpauseFailed,
     ContainerExited,
+    ContainerDrifted,
     ContainerRemoving,
     ContainerRemoved,
     ContainerRemoveFailed,

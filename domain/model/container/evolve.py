@@ -58,6 +58,7 @@ def _started(state: EngineState, container: Container, event: events.ContainerSt
     container.exit_code = 0
     container.oom_killed = False
     container.error = ""
+    container.drifted = ()
     _forget_execs(state, container)
 
 
@@ -103,6 +104,11 @@ def _remove_failed(state: EngineState, container: Container, event: events.Conta
     container.error = event.message
 
 
+def _drifted(state: EngineState, container: Container, event: events.ContainerDrifted, time_ns: int) -> None:
+    if event.run == container.run and event.what not in container.drifted:
+        container.drifted = (*container.drifted, event.what)
+
+
 _CHANGES: dict[type[events.ContainerEvent], Callable[[EngineState, Container, Any, int], None]] = {
     events.ContainerRenamed: _renamed,
     events.ContainerStarting: _starting,
@@ -112,6 +118,7 @@ _CHANGES: dict[type[events.ContainerEvent], Callable[[EngineState, Container, An
     events.ContainerKilled: _kill_ended,
     events.ContainerKillFailed: _kill_ended,
     events.ContainerExited: _exited,
+    events.ContainerDrifted: _drifted,
     events.ContainerRemoved: _removed,
     events.ContainerRemoveFailed: _remove_failed,
 }

@@ -119,6 +119,8 @@ class Container(msgspec.Struct):
     execs: list[str] = []
     killing: list[int] = []
     """Signals that are about to be sent: intents of `ContainerKilling` that are open."""
+    drifted: tuple[str, ...] = ()
+    """What the present run has lost behind the engine's back."""
     changed: int = 0
     """The position of the last event that changed it."""
 

@@ -31,4 +31,13 @@ class EngineReconfigured(EngineEvent, frozen=True, gc=False, omit_defaults=True)
     shutdown_timeout_seconds: int = 2
 
 
-EVENTS: tuple[type[EngineEvent], ...] = (EngineCreated, EngineReconfigured)
+class EngineRepaired(EngineEvent, frozen=True, gc=False):
+    """A check found something in ``area`` that was not as the log says, and put it right."""
+
+    area: str
+    subject: str
+    problem: str
+    repair: str
+
+
+EVENTS: tuple[type[EngineEvent], ...] = (EngineCreated, EngineReconfigured, EngineRepaired)

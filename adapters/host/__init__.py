@@ -1,0 +1,1 @@
+"""The host as it is, for checks against the log."""
