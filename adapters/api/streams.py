@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import trio
 
-from docket.adapters.http import Hijacked, Query, Request
+from docket.adapters.http import Hijacked, Query, Request, wait_gone
 from docket.domain.engine import Engine
 from docket.domain.errors import InvalidArgument, Rejected
 from docket.domain.model.container.state import Container
@@ -106,6 +106,29 @@ async def attach(engine: Engine, request: Request) -> None:
         job = engine.job("attach", (container.id,), request.peer.actor)
         job.attachments = (attachment,)
         await engine.run(job)
+        if _waits(engine, container.id, attachment):
+            engine.spawn(_watch_waiting, engine, container.id, attachment)
+
+
+def _waits(engine: Engine, container_id: str, attachment: Attachment) -> bool:
+    return any(each is attachment for each in engine.waiting.get(container_id, ()))
+
+
+async def _watch_waiting(engine: Engine, container_id: str, attachment: Attachment) -> None:
+    """Forget a client that goes away before its container starts (S42); once it was handed over it is its shim's."""
+
+    async def watch_client() -> None:
+        await wait_gone(attachment.endpoint)
+        if _waits(engine, container_id, attachment):
+            engine.waiting[container_id] = [each for each in engine.waiting[container_id] if each is not attachment]
+            attachment.endpoint.close()
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch_client)
+        while _waits(engine, container_id, attachment):
+            await engine.changed()
+        nursery.cancel_scope.cancel()
 
 
 async def _send_past(engine: Engine, container: Container, query: Query, hijacked: Hijacked, stream: bool) -> int:
