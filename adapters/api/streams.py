@@ -18,6 +18,7 @@ RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 _DETACH_KEYS = "ctrl-p,ctrl-q"
 _SINCE_MULTIPLEXED = (1, 42)
+_MAX_SIDE = 65_535
 
 
 @asynccontextmanager
@@ -79,6 +80,17 @@ def parse_detach_keys(text: str) -> bytes:
         else:
             raise Rejected(InvalidArgument(f"Invalid detach keys ({text}) provided"))
     return bytes(keys)
+
+
+def window_size(query: Query) -> tuple[int, int]:
+    """``h`` and ``w`` of a resize. Raises `Rejected` for what is no size of a terminal."""
+    sides = []
+    for name, what in (("h", "height"), ("w", "width")):
+        side = query.integer(name)
+        if side is None or not 0 <= side <= _MAX_SIDE:
+            raise Rejected(InvalidArgument(f"invalid resize {what} {query.get(name) or ''!r}: give a number up to {_MAX_SIDE}"))
+        sides.append(side)
+    return sides[0], sides[1]
 
 
 async def attach(engine: Engine, request: Request) -> None:

@@ -155,6 +155,9 @@ def test_an_early_resize_may_fail_and_a_late_one_does(client: docker.DockerClien
     assert early.value.status_code == 409
     made.start()
     made.resize(10, 20)
+    for height in (-1, 65_536):
+        with pytest.raises(docker.errors.APIError, match=r"400.*invalid resize height"):
+            made.resize(height, 20)
     made.remove(force=True)
     with pytest.raises(docker.errors.NotFound):
         made.resize(10, 20)
