@@ -13,7 +13,7 @@ from docket.adapters.api.container_request import create_request
 from docket.adapters.api.filters import parse_filters
 from docket.adapters.api.history import state_at
 from docket.adapters.api.logs import logs
-from docket.adapters.api.streams import attach
+from docket.adapters.api.streams import attach, window_size
 from docket.adapters.http import Request, Response, Route, Stream, StreamSender
 from docket.domain.confinement.signals import parse_signal
 from docket.domain.engine import Engine
@@ -142,7 +142,9 @@ class Containers:
 
     async def resize(self, request: Request) -> Response:
         container = self._engine.container(request.parameters["id"])
-        rows, columns = request.query.integer("h") or 0, request.query.integer("w") or 0
+        rows, columns = window_size(request.query)
+        if not container.alive:
+            raise Rejected(texts.not_running(container.id))
         await self._engine.ports.kernel.resize(container.id, rows, columns)
         return Response.empty(200)
 

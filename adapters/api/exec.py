@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from docket.adapters.api.streams import content_type, handed_over, parse_detach_keys
+from docket.adapters.api.streams import content_type, handed_over, parse_detach_keys, window_size
 from docket.adapters.http import Request, Response, Route
 from docket.domain.engine import Engine, Job
 from docket.domain.errors import Rejected
@@ -82,7 +82,9 @@ def routes(engine: Engine) -> list[Route]:
 
     async def resize(request: Request) -> Response:
         instance = _instance(engine, request)
-        rows, columns = request.query.integer("h") or 0, request.query.integer("w") or 0
+        rows, columns = window_size(request.query)
+        if not instance.alive:
+            raise Rejected(texts.exec_not_running(instance.id))
         await engine.ports.kernel.resize(instance.id, rows, columns)
         return Response.empty(200)
 

@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import trio
 
-from docket.adapters.http import Hijacked, Query, Request
+from docket.adapters.http import Hijacked, Query, Request, wait_gone
 from docket.domain.engine import Engine
 from docket.domain.errors import InvalidArgument, Rejected
 from docket.domain.model.container.state import Container
@@ -18,6 +18,7 @@ RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 _DETACH_KEYS = "ctrl-p,ctrl-q"
 _SINCE_MULTIPLEXED = (1, 42)
+_MAX_SIDE = 65_535
 
 
 @asynccontextmanager
@@ -81,6 +82,17 @@ def parse_detach_keys(text: str) -> bytes:
     return bytes(keys)
 
 
+def window_size(query: Query) -> tuple[int, int]:
+    """``h`` and ``w`` of a resize. Raises `Rejected` for what is no size of a terminal."""
+    sides = []
+    for name, what in (("h", "height"), ("w", "width")):
+        side = query.integer(name)
+        if side is None or not 0 <= side <= _MAX_SIDE:
+            raise Rejected(InvalidArgument(f"invalid resize {what} {query.get(name) or ''!r}: give a number up to {_MAX_SIDE}"))
+        sides.append(side)
+    return sides[0], sides[1]
+
+
 async def attach(engine: Engine, request: Request) -> None:
     """``POST /containers/{id}/attach``."""
     container = engine.container(request.parameters["id"])
@@ -106,6 +118,29 @@ async def attach(engine: Engine, request: Request) -> None:
         job = engine.job("attach", (container.id,), request.peer.actor)
         job.attachments = (attachment,)
         await engine.run(job)
+        if _waits(engine, container.id, attachment):
+            engine.spawn(_watch_waiting, engine, container.id, attachment)
+
+
+def _waits(engine: Engine, container_id: str, attachment: Attachment) -> bool:
+    return any(each is attachment for each in engine.waiting.get(container_id, ()))
+
+
+async def _watch_waiting(engine: Engine, container_id: str, attachment: Attachment) -> None:
+    """Forget a client that goes away before its container starts (S42); once it was handed over it is its shim's."""
+
+    async def watch_client() -> None:
+        await wait_gone(attachment.endpoint)
+        if _waits(engine, container_id, attachment):
+            engine.waiting[container_id] = [each for each in engine.waiting[container_id] if each is not attachment]
+            attachment.endpoint.close()
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch_client)
+        while _waits(engine, container_id, attachment):
+            await engine.changed()
+        nursery.cancel_scope.cancel()
 
 
 async def _send_past(engine: Engine, container: Container, query: Query, hijacked: Hijacked, stream: bool) -> int:

@@ -50,7 +50,8 @@ Hijacked (hijack.py): `101 UPGRADED` when the client asked for an upgrade to tcp
     hijacked.early: bytes           what the client sent after its request; `stream` does not repeat it
     hijacked.stream                 a trio HalfCloseableStream: receive_some() -> b"" is the end of stdin, NOT the client's end;
                                     send_all(), send_eof(); a vanished client shows as trio.BrokenResourceError on send
-    await hijacked.wait_gone()      returns when the client is gone altogether; run it beside a quiet stream
+    await hijacked.wait_gone()      returns when the client is gone altogether; run it beside a quiet stream (after detach():
+                                    wait_gone(socket))
     hijacked.detach() -> socket.socket | None    the plain unix or TCP socket (non-blocking) to hand to another process; the caller
                                     owns and closes it, the server forgets the connection without shutdown(). None on TLS.
     When the handler returns without detach(), the server sends the end of the stream and closes.
@@ -66,7 +67,7 @@ Listeners (listeners.py)
 """
 
 from docket.adapters.http.errors import HttpError, MalformedRequest
-from docket.adapters.http.hijack import Hijacked, HijackedStream
+from docket.adapters.http.hijack import Hijacked, HijackedStream, wait_gone
 from docket.adapters.http.limits import Limits
 from docket.adapters.http.listeners import Listener, ListenError, TlsConfig, open_listeners
 from docket.adapters.http.peer import Peer
@@ -99,4 +100,5 @@ __all__ = [
     "StreamSender",
     "TlsConfig",
     "open_listeners",
+    "wait_gone",
 ]

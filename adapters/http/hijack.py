@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 import termios
+from typing import Protocol
 
 import trio
 
@@ -93,7 +94,13 @@ def transport_socket(stream: AnyStream) -> trio.socket.SocketType:
     return stream.socket if isinstance(stream, trio.SocketStream) else stream.transport_stream.socket
 
 
-async def wait_gone(sock: trio.socket.SocketType) -> None:
+class HasDescriptor(Protocol):
+    """A socket of whatever kind."""
+
+    def fileno(self) -> int: ...
+
+
+async def wait_gone(sock: HasDescriptor) -> None:
     """Return when the other end of `sock` has hung up, without reading and without mistaking a half-close for it.
 
     A set of no events still reports EPOLLHUP and EPOLLERR. On a unix socket that is the client's close(), at once. On TCP a close()

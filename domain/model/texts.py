@@ -21,6 +21,10 @@ def no_such_exec(exec_id: str) -> NotFound:
     return NotFound(f"No such exec instance: {exec_id}")
 
 
+def exec_not_running(exec_id: str) -> Conflict:
+    return Conflict(f"exec {exec_id} is not running")
+
+
 def ambiguous_container(prefix: str) -> NotFound:
     return NotFound(f"Multiple IDs found with provided prefix: {prefix}")
 

@@ -40,12 +40,11 @@ def begun(daemon: Daemon, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """The docker CLI with its streams in pipes; killed at the end if it still runs."""
     pipe = subprocess.PIPE
     process = subprocess.Popen(["docker", *arguments], env=environment_of(daemon), stdin=pipe, stdout=pipe, stderr=pipe)
-    try:
-        with process:
+    with process:
+        try:
             yield process
+        finally:
             process.kill()
-    finally:
-        process.kill()
 
 
 class Terminal:
