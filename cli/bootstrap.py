@@ -91,8 +91,8 @@ async def open_engine(places: Places, launcher: Launcher, settings: EngineSettin
                 settings,
                 report,
             )
-            nursery.start_soon(rootfs.run)
             engine = Engine(ports, nursery, JOBS)
+            engine.spawn(rootfs.run)
             yield engine
             engine.save_snapshot()
             nursery.cancel_scope.cancel()
