@@ -97,9 +97,9 @@ async def open_engine(places: Places, launcher: Launcher, settings: EngineSettin
                 report,
                 HostInventory(places, kernel.host().cgroup_root, content, snapshotter),
             )
-            nursery.start_soon(rootfs.run)
             engine = Engine(ports, nursery, JOBS)
-            nursery.start_soon(DriftWatch(engine).run)
+            engine.spawn(rootfs.run)
+            engine.spawn(DriftWatch(engine).run)
             yield engine
             engine.save_snapshot()
             nursery.cancel_scope.cancel()

@@ -34,9 +34,13 @@ class Rows:
 
     def __init__(self) -> None:
         self._ready: dict[str, tuple[int, bytes]] = {}
+        self._generation = 0
 
-    def encode(self, containers: Sequence[Container], now_ns: int) -> bytes:
-        """The body of a list of containers as the engine has them now."""
+    def encode(self, containers: Sequence[Container], now_ns: int, generation: int) -> bytes:
+        """The body of a list of containers as the engine has them now; ``generation`` is the event store's."""
+        if generation != self._generation:
+            # The log refused events: their positions, which say what is ready here, will be those of others.
+            self._ready, self._generation = {}, generation
         return b"[" + b",".join([self._row(container, now_ns) for container in containers]) + b"]"
 
     def _row(self, container: Container, now_ns: int) -> bytes:

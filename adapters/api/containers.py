@@ -76,9 +76,10 @@ class Containers:
         found.sort(key=lambda container: container.created_ns, reverse=True)
         found = found[:limit] if limit > 0 else found
         if query.get("at"):
-            return Response.json(msgspec.Raw(container_json.Rows().encode(found, state.time_ns)))
+            return Response.json(msgspec.Raw(container_json.Rows().encode(found, state.time_ns, 0)))
         self._rows.forget_all_but(state.containers)
-        return Response.json(msgspec.Raw(self._rows.encode(found, engine.ports.clock.now_ns())))
+        now, generation = engine.ports.clock.now_ns(), engine.ports.store.generation
+        return Response.json(msgspec.Raw(self._rows.encode(found, now, generation)))
 
     async def create(self, request: Request) -> Response:
         body = await request.json()

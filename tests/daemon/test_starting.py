@@ -218,6 +218,17 @@ docket ps; echo status $?
     assert line.startswith("docket: the docket daemon ended: docket daemon: event log /var/lib/docket/log.db")
 
 
+def test_a_launcher_that_was_killed_is_replaced(start: Start) -> None:
+    """Containers live on, and the next one starts."""
+    daemon = start().ready()
+    daemon.out("run", "-d", "--name", "before", "docket/base", "sleep", "100")
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
+    [launcher] = [pid for pid in children if "kernel.launcher" in Path(f"/proc/{pid}/cmdline").read_text()]
+    os.kill(int(launcher), signal.SIGKILL)
+    assert daemon.out("run", "--rm", "docket/base", "echo", "after") == "after"
+    assert daemon.out("exec", "before", "echo", "lives") == "lives"
+
+
 def test_after_a_kill_little_is_read_again(start: Start) -> None:
     """State snapshots are taken while the daemon runs, so a start after a kill does not depend on the length of the log."""
     daemon = start().ready()
