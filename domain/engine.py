@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
+from docket.domain.arrivals import Arrivals
 from docket.domain.errors import Rejected, Rejection, StoreError, StoreFailed
 from docket.domain.log import Batch, Event, Metadata, StoredEvent
 from docket.domain.model.container.decide import Unsettled, find_container
@@ -79,6 +80,7 @@ class Engine:
         """What the check of the whole log has found so far."""
         self.waiting: dict[str, list[Attachment]] = {}
         """Clients attached to containers that have not started yet."""
+        self.arrivals = Arrivals()
         self._running: set[str] = set()
         self._changed = trio.Event()
         self._subscribers: set[trio.MemorySendChannel[StoredEvent]] = set()

@@ -25,6 +25,7 @@ _DISK_PATIENCE_SECONDS = 1.0
 
 async def start(engine: Engine, job: Job) -> None:
     """Start the container that the first argument names."""
+    await engine.arrivals.arrived(engine.container(job.arguments[0]).id)
     decided = await engine.execute(StartContainer(job.arguments[0]), job)
     starting = decided[0]
     assert isinstance(starting, events.ContainerStarting)
