@@ -13,11 +13,13 @@ from docket.domain.jobs import launching
 from docket.domain.jobs.remove import remove_container
 from docket.domain.model.container import events
 from docket.domain.model.container.commands import StartContainer
+from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.model.container.state import Container
 from docket.domain.model.job.events import JobFailed
+from docket.domain.plan import devices
 from docket.domain.plan.container import Confinement, Surroundings, container_plan
 from docket.domain.plan.operations import Plan
-from docket.domain.plan.settings import Peers
+from docket.domain.plan.settings import GivenDevice, Peers
 from docket.domain.ports import Exit, Launch, LogSettings, ProcessIdentity
 
 _DISK_PATIENCE_SECONDS = 1.0
@@ -35,7 +37,7 @@ async def start(engine: Engine, job: Job) -> None:
 async def perform_start(engine: Engine, job: Job, container: Container, run: int) -> None:
     """Carry out the intent. Raises `Rejected` with Docker's text when the container cannot run."""
     try:
-        confinement, plan, launch = _prepare(engine, container)
+        confinement, plan, launch = _prepare(engine, container, await devices_of(engine, container.spec))
         launched = await engine.ports.kernel.launch(launch)
     except (PortError, Rejected) as error:
         await _failed(engine, job, container, run, error)
@@ -48,18 +50,35 @@ async def perform_start(engine: Engine, job: Job, container: Container, run: int
 
 
 def plan_of(
-    engine: Engine, container: Container, confinement: Confinement, lowerdirs: tuple[str, ...], peers: Peers | None = None
+    engine: Engine,
+    container: Container,
+    confinement: Confinement,
+    lowerdirs: tuple[str, ...],
+    peers: Peers | None = None,
+    given: tuple[GivenDevice, ...] = (),
 ) -> Plan:
     """The plan of the container's start, on this host as it is now."""
     ports = engine.ports
-    around = Surroundings(ports.kernel.host(), ports.places, lowerdirs, confinement, peers or Peers(), ports.files)
+    around = Surroundings(ports.kernel.host(), ports.places, lowerdirs, confinement, peers or Peers(), ports.files, given)
     return container_plan(container.id, container.spec, around)
 
 
-def _prepare(engine: Engine, container: Container) -> tuple[Confinement, Plan, Launch]:
+async def devices_of(engine: Engine, spec: ContainerSpec) -> tuple[GivenDevice, ...]:
+    """The host's devices that the container gets, with the numbers that they have now. Raises `Rejected` for a missing one."""
+    kernel = engine.ports.kernel
+    devices.check(spec, kernel.host())
+    found = [devices.given(asked, await kernel.devices(asked.source)) for asked in spec.devices]
+    if spec.privileged:
+        own = {each.target for several in found for each in several}
+        found.append(tuple(each for each in devices.of_the_host(await kernel.devices("/dev")) if each.target not in own))
+    return tuple(each for several in found for each in several)
+
+
+def _prepare(engine: Engine, container: Container, given: tuple[GivenDevice, ...]) -> tuple[Confinement, Plan, Launch]:
     ports, spec = engine.ports, container.spec
     confinement = launching.confinement_of(engine, spec)
-    plan = plan_of(engine, container, confinement, ports.rootfs.lowerdirs(container.layers), _peers(engine, container))
+    lowerdirs = ports.rootfs.lowerdirs(container.layers)
+    plan = plan_of(engine, container, confinement, lowerdirs, _peers(engine, container), given)
     launch = Launch(
         container.id,
         plan,

@@ -73,6 +73,7 @@ def _request(directory: str) -> dict[str, Any]:
         "stdin": True,
         "stdin_once": True,
         "log": {"path": f"{directory}/log", "max_bytes": 1 << 20, "files": 1},
+        "run": 0,
         "cgroup": "",
         "attachments": 1,
     }
@@ -81,7 +82,15 @@ def _request(directory: str) -> dict[str, Any]:
 def _live(directory: str) -> None:
     daemon, control = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     client, attached = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    settings = {"stdin": True, "stdout": True, "stderr": True, "multiplexed": True, "detach_keys": "", "early": ""}
+    settings = {
+        "stdin": True,
+        "stdout": True,
+        "stderr": True,
+        "multiplexed": True,
+        "detach_keys": "",
+        "early": "",
+        "past_after": None,
+    }
     rights = [(_SOL_SOCKET, _SCM_RIGHTS, attached.detach().to_bytes(4, "little"))]
     daemon.sendmsg([dumps({"attach": settings}).encode()], rights)
     os.close(int.from_bytes(rights[0][2], "little"))

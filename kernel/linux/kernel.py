@@ -23,6 +23,7 @@ from docket.domain.ports import (
     Attachment,
     Exit,
     Found,
+    HostDevice,
     HostFacts,
     Launch,
     Launched,
@@ -101,6 +102,9 @@ class LinuxKernel:
 
     async def exists(self, path: str) -> bool:
         return os.path.exists(path)
+
+    async def devices(self, path: str) -> tuple[HostDevice, ...]:
+        return facts.devices(path)
 
     # Launching.
 

@@ -8,6 +8,7 @@ import signal
 import socket
 
 import docket
+from docket.domain.errors import Unavailable
 from docket.kernel.linux.sealed import interpreter_path, sealed_interpreter
 
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from docket.kernel.launcher.main import main; main(int(sys.argv[2]))"
@@ -40,12 +41,14 @@ class Launcher:
         self._channel.send(os.fsencode(directory))
 
     def launch(self, control: socket.socket, request: bytes) -> None:
-        """Have a shim forked that is asked by ``control`` and reads ``request``."""
+        """Have a shim forked that is asked by ``control`` and reads ``request``. Raises `Unavailable`."""
         memory = os.memfd_create("docket-launch", os.MFD_CLOEXEC)
         try:
             os.write(memory, request)
             descriptors = array.array("i", [control.fileno(), memory])
             self._channel.sendmsg([b"launch"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+        except OSError as error:
+            raise Unavailable(f"the launcher is gone: {error.strerror}: restart the engine") from error
         finally:
             os.close(memory)
 

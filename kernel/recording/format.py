@@ -100,6 +100,7 @@ class Call(msgspec.Struct, frozen=True):
 class _CallLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     call: Literal[
         "exists",
+        "devices",
         "launch",
         "find",
         "exited",

@@ -24,6 +24,7 @@ from docket.domain.ports import (
     Attachment,
     Exit,
     Found,
+    HostDevice,
     HostFacts,
     Kernel,
     Launch,
@@ -96,6 +97,9 @@ class RecordingKernel:
 
     async def exists(self, path: str) -> bool:
         return await self._plain("exists", "", {"path": path}, self._inner.exists(path))
+
+    async def devices(self, path: str) -> tuple[HostDevice, ...]:
+        return await self._plain("devices", "", {"path": path}, self._inner.devices(path))
 
     async def launch(self, launch: Launch) -> Launched:
         with self._recorded("launch", launch.key, calls.launch_arguments(launch)) as call:
