@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
+from docket.domain.arrivals import Arrivals
 from docket.domain.errors import Rejected, Rejection, StoreError, StoreFailed
 from docket.domain.log import Batch, Event, Metadata, StoredEvent
 from docket.domain.model.container.decide import Unsettled, find_container
@@ -94,6 +95,7 @@ class Engine:
         """What the check of the whole log has found so far."""
         self.waiting: dict[str, list[Attachment]] = {}
         """Clients attached to containers that have not started yet."""
+        self.arrivals = Arrivals()
         self._running: set[str] = set()
         self.releasing: dict[str, trio.Event] = {}
         """Containers whose end is in the log (or about to be) and whose kernel objects are not taken back yet; set afterwards."""

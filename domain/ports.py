@@ -166,6 +166,16 @@ class HostFacts(msgspec.Struct, frozen=True):
     """Controllers that the host has bound to version 1, and that cgroup2 therefore lacks."""
 
 
+class HostDevice(msgspec.Struct, frozen=True):
+    """A device node of the host; ``kind`` is ``b`` or ``c``."""
+
+    path: str
+    kind: str
+    major: int
+    minor: int
+    mode: int = 0o600
+
+
 class ProcessIdentity(msgspec.Struct, frozen=True):
     """Which process it was: a pid alone may be somebody else's by now (S15)."""
 
@@ -303,6 +313,10 @@ class Kernel(Protocol):
 
     async def exists(self, path: str) -> bool:
         """Whether the host has a file or directory with this path; links are followed."""
+        ...
+
+    async def devices(self, path: str) -> tuple[HostDevice, ...]:
+        """The device nodes at or below a host path, by path; a link that is ``path`` itself is followed, none below it is."""
         ...
 
     async def launch(self, launch: Launch) -> Launched:

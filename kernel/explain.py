@@ -107,6 +107,11 @@ def command(operation: op.Operation) -> str:
             return f"echo 1 > {quote(operation.path + '/cgroup.kill')}; rmdir {quote(operation.path)}"
         case op.WriteCgroup():
             return f"echo {quote(operation.value)} > {quote(f'{operation.path}/{operation.file}')}"
+        case op.AttachDeviceFilter():
+            path = quote(operation.path)
+            return (
+                f"bpftool prog load devices /sys/fs/bpf/devices; bpftool cgroup attach {path} cgroup_device name devices multi"
+            )
         case op.JoinNamespaces():
             return _join(operation)
         case op.Clone():

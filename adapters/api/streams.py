@@ -96,6 +96,11 @@ def window_size(query: Query) -> tuple[int, int]:
 async def attach(engine: Engine, request: Request) -> None:
     """``POST /containers/{id}/attach``."""
     container = engine.container(request.parameters["id"])
+    with engine.arrivals.coming(container.id):
+        await _attach(engine, request, container)
+
+
+async def _attach(engine: Engine, request: Request, container: Container) -> None:
     query, terminal = request.query, container.spec.terminal
     keys = parse_detach_keys(query.get("detachKeys") or "")
     hijacked = await request.hijack(content_type(request, terminal))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from docket.domain.confinement.device_rules import check_permissions, parse_rule
 from docket.domain.confinement.proc_binds import BINDABLE_IN_PROC, inside_proc
 from docket.domain.errors import InvalidArgument, Rejected, Unsupported
 from docket.domain.model.container.spec import ContainerSpec, MountSpec
@@ -24,6 +25,10 @@ def check_options(spec: ContainerSpec, environment: Iterable[str]) -> None:
     _check_modes(spec)
     _check_names(spec, environment)
     _check_mounts(spec)
+    for device in spec.devices:
+        check_permissions(device.permissions)
+    for rule in spec.device_rules:
+        parse_rule(rule)
     if spec.shm_bytes < 0:
         raise _invalid("SHM size can not be less than 0")
     if spec.shm_bytes and spec.ipc.startswith(_CONTAINER) and spec.shm_bytes != ContainerSpec().shm_bytes:

@@ -1,4 +1,4 @@
-"""What a container sees of the kernel's filesystems, and which devices it has: Docker's defaults as data (security.md, section 2).
+"""What is hidden from a container, and which devices it has: Docker's defaults as data (security.md, section 2).
 
 Masked paths are hidden, read-only paths stay readable; ``--privileged`` and ``systempaths=unconfined`` lift both. Devices are
 decided twice, by the nodes in /dev and by the rules of the cgroup, because anyone with MKNOD can make further nodes.
@@ -25,15 +25,6 @@ MASKED_PATHS = (
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
-class DefaultMount(msgspec.Struct, frozen=True):
-    """A mount that every container has. ``flags`` are the kernel's names without MS_; ``data`` is the filesystem's own."""
-
-    filesystem: str
-    target: str
-    flags: tuple[str, ...]
-    data: str = ""
-
-
 class DeviceNode(msgspec.Struct, frozen=True):
     """A character device in /dev, mode 0666, owned by root."""
 
@@ -57,19 +48,6 @@ class DeviceRule(msgspec.Struct, frozen=True):
         return f"{self.kind} {numbers} {self.access}"
 
 
-_SAFE = ("NOSUID", "NOEXEC", "NODEV")
-
-DEFAULT_MOUNTS = (
-    DefaultMount("proc", "/proc", _SAFE),
-    DefaultMount("tmpfs", "/dev", ("NOSUID", "STRICTATIME"), "mode=755,size=65536k"),
-    DefaultMount("devpts", "/dev/pts", ("NOSUID", "NOEXEC"), "newinstance,ptmxmode=0666,mode=0620,gid=5"),
-    DefaultMount("sysfs", "/sys", ("RDONLY", *_SAFE)),
-    DefaultMount("cgroup2", "/sys/fs/cgroup", ("RDONLY", *_SAFE)),
-    DefaultMount("mqueue", "/dev/mqueue", _SAFE),
-    DefaultMount("tmpfs", "/dev/shm", _SAFE, "mode=1777,size=65536k"),
-)
-"""In the order in which they are made."""
-
 DEVICE_NODES = (
     DeviceNode("null", 1, 3),
     DeviceNode("zero", 1, 5),
@@ -85,9 +63,6 @@ DEVICE_LINKS = (
     ("/dev/stderr", "/proc/self/fd/2"),
     ("/dev/ptmx", "pts/ptmx"),
 )
-
-TUN = DeviceRule(True, "c", 10, 200, "rwm")
-"""Docker's runtime always allows it; docket does for a container that asks for /dev/net/tun."""
 
 DEVICE_RULES = (
     DeviceRule(False, "a", None, None, "rwm"),
@@ -121,16 +96,6 @@ def readonly_paths(*, asked: tuple[str, ...] | None = None, lifted: bool = False
     if lifted:
         return ()
     return READONLY_PATHS if asked is None else asked
-
-
-def default_mounts(*, privileged: bool = False) -> tuple[DefaultMount, ...]:
-    """The mounts; a privileged container may write to /sys and its cgroups."""
-    if not privileged:
-        return DEFAULT_MOUNTS
-    return tuple(
-        msgspec.structs.replace(mount, flags=tuple(flag for flag in mount.flags if flag != "RDONLY"))
-        for mount in DEFAULT_MOUNTS
-    )
 
 
 def device_rules(*, privileged: bool = False) -> tuple[DeviceRule, ...]:

@@ -19,7 +19,7 @@ from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.model.image.decide import find_image
 from docket.domain.model.image.state import Image
-from docket.domain.plan import cgroup
+from docket.domain.plan import cgroup, devices
 
 _SHORT_ID = 12
 
@@ -81,6 +81,7 @@ def _complete(engine: Engine, request: Create, image: Image, container: str) -> 
     check_options(spec, request.environment)
     check_resources(spec.resources, host)
     cgroup.check(spec.resources, host)
+    devices.check(spec, host)
     confinement_of(engine, spec)
     if spec.init and not init_program(host.architecture):
         raise Rejected(Unsupported(f"--init: docket has no init for {host.architecture}"))

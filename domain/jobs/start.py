@@ -14,11 +14,13 @@ from docket.domain.jobs import launching
 from docket.domain.jobs.remove import remove_container
 from docket.domain.model.container import events
 from docket.domain.model.container.commands import StartContainer
+from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.model.container.state import Container
 from docket.domain.model.job.events import JobFailed
+from docket.domain.plan import devices
 from docket.domain.plan.container import Confinement, Surroundings, container_plan
 from docket.domain.plan.operations import Plan
-from docket.domain.plan.settings import Peers
+from docket.domain.plan.settings import GivenDevice, Peers
 from docket.domain.ports import Launch, LaunchFailed, LogSettings, ProcessIdentity
 
 _DISK_PATIENCE_SECONDS = 1.0
@@ -26,6 +28,7 @@ _DISK_PATIENCE_SECONDS = 1.0
 
 async def start(engine: Engine, job: Job) -> None:
     """Start the container that the first argument names."""
+    await engine.arrivals.arrived(engine.container(job.arguments[0]).id)
     decided = await engine.execute(StartContainer(job.arguments[0]), job)
     starting = decided[0]
     assert isinstance(starting, events.ContainerStarting)
@@ -39,7 +42,7 @@ async def perform_start(engine: Engine, job: Job, container: Container, run: int
         await releasing.wait()  # the run before this one would otherwise be released over this one's head
     plan = None
     try:
-        confinement, plan, launch = _prepare(engine, container)
+        confinement, plan, launch = _prepare(engine, container, await devices_of(engine, container.spec))
         launched = await engine.ports.kernel.launch(launch)
     except (PortError, Rejected) as error:
         if plan is not None and not _undone(error):
@@ -66,11 +69,16 @@ def _undos_that_failed(error: KernelError) -> str:
 
 
 def plan_of(
-    engine: Engine, container: Container, confinement: Confinement, lowerdirs: tuple[str, ...], peers: Peers | None = None
+    engine: Engine,
+    container: Container,
+    confinement: Confinement,
+    lowerdirs: tuple[str, ...],
+    peers: Peers | None = None,
+    given: tuple[GivenDevice, ...] = (),
 ) -> Plan:
     """The plan of the container's start, on this host as it is now."""
     ports = engine.ports
-    around = Surroundings(ports.kernel.host(), ports.places, lowerdirs, confinement, peers or Peers(), ports.files)
+    around = Surroundings(ports.kernel.host(), ports.places, lowerdirs, confinement, peers or Peers(), ports.files, given)
     return container_plan(container.id, container.spec, around)
 
 
@@ -79,10 +87,22 @@ def plan_again(engine: Engine, container: Container) -> Plan:
     return plan_of(engine, container, launching.confinement_of(engine, container.spec), ())
 
 
-def _prepare(engine: Engine, container: Container) -> tuple[Confinement, Plan, Launch]:
+async def devices_of(engine: Engine, spec: ContainerSpec) -> tuple[GivenDevice, ...]:
+    """The host's devices that the container gets, with the numbers that they have now. Raises `Rejected` for a missing one."""
+    kernel = engine.ports.kernel
+    devices.check(spec, kernel.host())
+    found = [devices.given(asked, await kernel.devices(asked.source)) for asked in spec.devices]
+    if spec.privileged:
+        own = {each.target for several in found for each in several}
+        found.append(tuple(each for each in devices.of_the_host(await kernel.devices("/dev")) if each.target not in own))
+    return tuple(each for several in found for each in several)
+
+
+def _prepare(engine: Engine, container: Container, given: tuple[GivenDevice, ...]) -> tuple[Confinement, Plan, Launch]:
     ports, spec = engine.ports, container.spec
     confinement = launching.confinement_of(engine, spec)
-    plan = plan_of(engine, container, confinement, ports.rootfs.lowerdirs(container.layers), _peers(engine, container))
+    lowerdirs = ports.rootfs.lowerdirs(container.layers)
+    plan = plan_of(engine, container, confinement, lowerdirs, _peers(engine, container), given)
     launch = Launch(
         container.id,
         plan,

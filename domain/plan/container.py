@@ -17,10 +17,10 @@ import msgspec
 from docket.domain.init_program.program import init_program
 from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.plan import cgroup as cgroups
+from docket.domain.plan import devices, rootfs
 from docket.domain.plan import operations as op
-from docket.domain.plan import rootfs
 from docket.domain.plan.operations import Plan
-from docket.domain.plan.settings import HostFiles, Peers, Places
+from docket.domain.plan.settings import GivenDevice, HostFiles, Peers, Places
 from docket.domain.ports import HostFacts, ProcessIdentity
 
 
@@ -43,6 +43,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     confinement: Confinement
     peers: Peers = Peers()
     files: HostFiles = HostFiles()
+    devices: tuple[GivenDevice, ...] = ()
 
 
 def container_plan(container: str, spec: ContainerSpec, around: Surroundings) -> Plan:
@@ -53,6 +54,7 @@ def container_plan(container: str, spec: ContainerSpec, around: Surroundings) ->
         prepare=(
             *rootfs.prepare(container, spec, around.places, around.files),
             *cgroups.prepare(cgroup, spec.resources, around.host),
+            *devices.filter_of(cgroup, spec, around.devices),
             *joined,
         ),
         process=op.Clone(_namespaces(spec), cgroup),
@@ -62,7 +64,7 @@ def container_plan(container: str, spec: ContainerSpec, around: Surroundings) ->
             *_join_peers(around.peers),
             *((op.Unshare(("cgroup",)),) if cgroup and spec.cgroupns != "host" else ()),
             *_names(spec),
-            *rootfs.mounts(container, spec, around.lowerdirs, around.places, around.host, around.peers.ipc),
+            *rootfs.mounts(container, spec, around.lowerdirs, around.places, around.host, around.peers.ipc, around.devices),
             op.MakeDirectoryInRoot(spec.working_directory or "/"),
             op.ResolveUser(spec.user, spec.group_add),
             *((op.OpenTerminal(*spec.console_size),) if spec.terminal else ()),

@@ -123,6 +123,16 @@ class WriteCgroup(Operation, frozen=True):
         return f"set {self.file} = {self.value} in {self.path}"
 
 
+class AttachDeviceFilter(Operation, frozen=True):
+    """Let a BPF program decide which devices the cgroup's processes use; ``program`` is the array of struct bpf_insn in base64."""
+
+    path: str
+    program: str
+
+    def describe(self) -> str:
+        return f"filter devices with {len(self.program) * 3 // 4 // 8} instructions in {self.path}"
+
+
 class JoinNamespaces(Operation, frozen=True):
     """setns(2) into namespaces of a running process, which must still be the one that started at ``start_time`` (S15).
 
@@ -519,6 +529,7 @@ AnyOperation = (
     | CreateCgroup
     | RemoveCgroup
     | WriteCgroup
+    | AttachDeviceFilter
     | JoinNamespaces
     | Clone
     | WriteIdMaps

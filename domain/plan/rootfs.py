@@ -10,8 +10,9 @@ from __future__ import annotations
 from docket.domain.confinement.masks import DEVICE_LINKS, DEVICE_NODES, masked_paths, readonly_paths
 from docket.domain.confinement.security_options import parse_security_options
 from docket.domain.model.container.spec import ContainerSpec, MountSpec
+from docket.domain.plan import devices
 from docket.domain.plan import operations as op
-from docket.domain.plan.settings import HostFiles, Places
+from docket.domain.plan.settings import GivenDevice, HostFiles, Places
 from docket.domain.ports import HostFacts, ProcessIdentity
 
 SAFE = ("NOSUID", "NOEXEC", "NODEV")
@@ -61,6 +62,7 @@ def mounts(
     places: Places,
     host: HostFacts,
     lender: ProcessIdentity | None = None,
+    given: tuple[GivenDevice, ...] = (),
 ) -> tuple[op.AnyOperation, ...]:
     """Everything from the first private mount to the pivot. ``lender`` is whose IPC namespace the container has."""
     lasting = places.container(container)
@@ -74,7 +76,7 @@ def mounts(
         *_kernel_filesystems(spec, host, held),
         *(op.BindInRoot(f"{places.runtime(container)}/{name}", f"/etc/{name}") for name in GENERATED),
         *_user_mounts(tuple(mount for mount in spec.mounts if not _shared(mount))),
-        *_devices(spec),
+        *devices.nodes(spec, given),
         *_user_mounts(tuple(mount for mount in spec.mounts if _shared(mount))),
     )
 
@@ -149,10 +151,6 @@ def _tmpfs(mount: MountSpec) -> op.MountInRoot:
 
 _ALLOWING = {"exec": "NOEXEC", "suid": "NOSUID", "dev": "NODEV"}
 _FLAGS = {"ro": "RDONLY", "noexec": "NOEXEC", "nosuid": "NOSUID", "nodev": "NODEV", "noatime": "NOATIME"}
-
-
-def _devices(spec: ContainerSpec) -> tuple[op.AnyOperation, ...]:
-    return tuple(op.BindInRoot(device.source, device.target, recursive=False) for device in spec.devices)
 
 
 def seal(spec: ContainerSpec, host: HostFacts) -> tuple[op.AnyOperation, ...]:

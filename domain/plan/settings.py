@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from docket.domain.ports import HostFacts, ProcessIdentity
+from docket.domain.ports import HostDevice, HostFacts, ProcessIdentity
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -66,3 +66,11 @@ class HostFiles(msgspec.Struct, frozen=True):
 
     resolv_conf: str = ""
     hosts: str = ""
+
+
+class GivenDevice(msgspec.Struct, frozen=True):
+    """A host device that a container gets, as the host has it now; ``target`` is its path inside."""
+
+    device: HostDevice
+    target: str
+    permissions: str = "rwm"

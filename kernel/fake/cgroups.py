@@ -62,6 +62,7 @@ class Cgroup:
     subtree_control: set[str] = field(default_factory=set)
     files: dict[str, str] = field(default_factory=dict)
     members: set[int] = field(default_factory=set)
+    device_program: str = ""
     made_as_parent: bool = False
     """Made on the way to another one; the engine's own groups stay, and are no leak."""
 

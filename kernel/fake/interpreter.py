@@ -20,7 +20,7 @@ SYSCALLS = {
     "MakeDirectory": "mkdir", "RemoveDirectory": "rmdir", "WriteFile": "open", "Unlink": "unlink", "CreateCgroup": "mkdir",
     "RemoveCgroup": "rmdir", "WriteCgroup": "write", "JoinNamespaces": "setns", "Clone": "clone3", "WriteIdMaps": "write",
     "SetDumpable": "prctl", "Setsid": "setsid", "Unshare": "unshare", "Mount": "mount", "MountOverlay": "mount",
-    "HoldTree": "open_tree", "HoldPeerTree": "open_tree",
+    "AttachDeviceFilter": "BPF_PROG_ATTACH", "HoldTree": "open_tree", "HoldPeerTree": "open_tree",
     "EnterRoot": "openat2", "MountInRoot": "mount", "BindInRoot": "move_mount", "MakeNodeInRoot": "mknodat",
     "SymlinkInRoot": "symlinkat", "MakeDirectoryInRoot": "mkdirat", "OpenTerminal": "ioctl", "ResolveUser": "openat2",
     "SetLinkUp": "ioctl", "Sethostname": "sethostname", "Setdomainname": "setdomainname", "WriteSysctl": "write",
@@ -54,6 +54,8 @@ class Interpreter:
                 self._remove_cgroup(operation.path)
             case op.WriteCgroup():
                 self._model.write_cgroup(operation.path, operation.file, operation.value)
+            case op.AttachDeviceFilter():
+                self._model.cgroups.find(operation.path).device_program = operation.program
             case op.JoinNamespaces():
                 self._join(operation, task)
             case op.Clone():

@@ -7,7 +7,7 @@ object is given to a new engine, which knows no process until it asks `find`. A 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -19,6 +19,7 @@ from docket.domain.ports import (
     Clock,
     Exit,
     Found,
+    HostDevice,
     HostFacts,
     Launch,
     Launched,
@@ -30,7 +31,7 @@ from docket.domain.ports import (
 )
 from docket.kernel.fake.cgroups import CONTROLLERS, Cgroups
 from docket.kernel.fake.faults import Fault, Faults, SimulatedCrash, Step
-from docket.kernel.fake.filesystem import Directory, Inode, directory_at, read, seed
+from docket.kernel.fake.filesystem import Directory, Inode, Node, directory_at, read, seed
 from docket.kernel.fake.interpreter import SYSCALLS, Interpreter
 from docket.kernel.fake.linux_errno import ESRCH, CallFailed, strerror
 from docket.kernel.fake.model import Model, make_layer
@@ -165,6 +166,15 @@ class FakeKernel:
             except CallFailed:
                 return False
             return True
+
+    async def devices(self, path: str) -> tuple[HostDevice, ...]:
+        async with self._call("", "devices", path):
+            mounts = self.model.host_mounts
+            try:
+                inode = mounts.resolve(mounts.root(), path)[-1].inode
+            except CallFailed:
+                return ()
+            return tuple(_devices(inode, path))
 
     async def launch(self, launch: Launch) -> Launched:
         async with self._call(launch.key, "launch", launch.plan.inside[-1].describe()):
@@ -376,6 +386,16 @@ class FakeKernel:
 
     def _identity(self, shim: Shim) -> ProcessIdentity:
         return ProcessIdentity(shim.init.pid, shim.init.start_time, self.boot_id)
+
+
+def _devices(inode: Inode, path: str) -> Iterator[HostDevice]:
+    if isinstance(inode, Node):
+        yield HostDevice(path, inode.kind, inode.major, inode.minor, inode.mode)
+    elif isinstance(inode, Directory):
+        for name in sorted(inode.names()):
+            below = inode.lookup(name)
+            if below is not None:
+                yield from _devices(below, f"{path}/{name}")
 
 
 def _error(operation: str, failure: CallFailed) -> KernelError:

@@ -73,6 +73,7 @@ def _request(directory: str) -> dict[str, Any]:
         "stdin": True,
         "stdin_once": True,
         "log": {"path": f"{directory}/log", "max_bytes": 1 << 20, "files": 1},
+        "inode": None,
         "run": 1,
         "cgroup": "",
         "attachments": 1,

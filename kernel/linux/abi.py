@@ -91,6 +91,13 @@ LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 SECCOMP_SET_MODE_FILTER = 1
 
+# bpf(2)
+BPF_PROG_LOAD = 5
+BPF_PROG_ATTACH = 8
+BPF_PROG_TYPE_CGROUP_DEVICE = 15
+BPF_CGROUP_DEVICE = 6
+BPF_F_ALLOW_MULTI = 2
+
 # ioctl(2)
 TIOCSCTTY = 0x540E
 TIOCSWINSZ = 0x5414
@@ -125,8 +132,8 @@ RLIMITS = {
 
 # System calls
 _OLD = {
-    "x86_64": {"pivot_root": 155, "capset": 126, "seccomp": 317},
-    "aarch64": {"pivot_root": 41, "capset": 91, "seccomp": 277},
+    "x86_64": {"pivot_root": 155, "capset": 126, "seccomp": 317, "bpf": 321},
+    "aarch64": {"pivot_root": 41, "capset": 91, "seccomp": 277, "bpf": 280},
 }
 MACHINE = os.uname().machine
 SYS = {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 
-from docket.domain.ports import HostFacts
+from docket.domain.ports import HostDevice, HostFacts
 from docket.kernel.linux.sampling import read_text
 
 
@@ -76,3 +77,28 @@ def _v1_controllers() -> tuple[str, ...]:
         if not line.startswith("#") and len(fields) == 4 and fields[1] != "0":
             names.append("io" if fields[0] == "blkio" else fields[0])
     return tuple(names)
+
+
+def devices(path: str) -> tuple[HostDevice, ...]:
+    """The device nodes at or below a path."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    if not stat.S_ISDIR(status.st_mode):
+        return _device(path, status)
+    found: list[HostDevice] = []
+    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+        if entry.is_dir(follow_symlinks=False):
+            found += devices(entry.path)
+        else:
+            found += _device(entry.path, entry.stat(follow_symlinks=False))
+    return tuple(found)
+
+
+def _device(path: str, status: os.stat_result) -> tuple[HostDevice, ...]:
+    kind = "b" if stat.S_ISBLK(status.st_mode) else "c" if stat.S_ISCHR(status.st_mode) else ""
+    if not kind:
+        return ()
+    number = status.st_rdev
+    return (HostDevice(path, kind, os.major(number), os.minor(number), stat.S_IMODE(status.st_mode)),)

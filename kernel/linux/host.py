@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from binascii import a2b_base64
 from errno import EBUSY, EEXIST, EINVAL, ENOENT, EOPNOTSUPP, ESRCH
 
 from docket.kernel.linux import abi, syscalls
@@ -150,6 +151,19 @@ def _nap() -> None:
 
 def write_cgroup(context: Context, path: str, file: str, value: str) -> None:
     write_control(f"{path}/{file}", value)
+
+
+def attach_device_filter(context: Context, path: str, program: str) -> None:
+    """Programs of groups above stay in force: a device must be allowed by all of them."""
+    cgroup = cgroup_descriptor(path)
+    try:
+        loaded = syscalls.bpf_load(abi.BPF_PROG_TYPE_CGROUP_DEVICE, a2b_base64(program))
+        try:
+            syscalls.bpf_attach(cgroup, loaded, abi.BPF_CGROUP_DEVICE, abi.BPF_F_ALLOW_MULTI)
+        finally:
+            os.close(loaded)
+    finally:
+        os.close(cgroup)
 
 
 def write_id_maps(context: Context, uids: list[list[int]], gids: list[list[int]]) -> None:

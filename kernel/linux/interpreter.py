@@ -23,6 +23,7 @@ _PERFORM: dict[str, Callable[..., bool | None]] = {
     "CreateCgroup": host.create_cgroup,
     "RemoveCgroup": host.remove_cgroup,
     "WriteCgroup": host.write_cgroup,
+    "AttachDeviceFilter": host.attach_device_filter,
     "JoinNamespaces": host.join_namespaces,
     "WriteIdMaps": host.write_id_maps,
     "SetDumpable": process.set_dumpable,

@@ -23,6 +23,7 @@ from docket.domain.ports import (
     Attachment,
     Exit,
     Found,
+    HostDevice,
     HostFacts,
     Launch,
     Launched,
@@ -102,6 +103,9 @@ class LinuxKernel:
 
     async def exists(self, path: str) -> bool:
         return os.path.exists(path)
+
+    async def devices(self, path: str) -> tuple[HostDevice, ...]:
+        return facts.devices(path)
 
     # Launching.
 

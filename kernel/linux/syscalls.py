@@ -68,6 +68,25 @@ class SockFprog(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
+class BpfLoad(ctypes.Structure):
+    """The head of union bpf_attr for BPF_PROG_LOAD; what is left out is zero."""
+
+    _fields_ = (
+        ("prog_type", c_uint32),
+        ("insn_cnt", c_uint32),
+        ("insns", c_uint64),
+        ("license", c_uint64),
+        ("log_level", c_uint32),
+        ("log_size", c_uint32),
+        ("log_buf", c_uint64),
+        ("kern_version", c_uint32),
+        ("prog_flags", c_uint32),
+    )
+
+
+_LICENCE = ctypes.create_string_buffer(b"Apache-2.0")
+
+
 class Statfs(ctypes.Structure):
     """The head of struct statfs; the rest is padding."""
 
@@ -128,6 +147,7 @@ _fsmount = _raw("fsmount", c_int, c_uint32, c_uint32)
 _close_range = _raw("close_range", c_uint32, c_uint32, c_uint32)
 _capset = _raw("capset", c_void_p, c_void_p)
 _seccomp = _raw("seccomp", c_uint32, c_uint32, c_void_p)
+_bpf = _raw("bpf", c_int, c_void_p, c_uint32)
 
 # PyDLL keeps the interpreter's lock: the child of a fork must hold it.
 _clone3 = _python["syscall"]
@@ -252,6 +272,19 @@ def seccomp_filter(program: bytes) -> None:
     buffer = ctypes.create_string_buffer(program, len(program))
     fprog = SockFprog(len(program) // 8, ctypes.addressof(buffer))
     _seccomp("", abi.SECCOMP_SET_MODE_FILTER, 0, byref(fprog))
+
+
+def bpf_load(kind: int, program: bytes) -> int:
+    """bpf(BPF_PROG_LOAD): a descriptor of the program. It calls no helper, so any licence will do."""
+    code = ctypes.create_string_buffer(program, len(program))
+    attributes = BpfLoad(kind, len(program) // 8, ctypes.addressof(code), ctypes.addressof(_LICENCE))
+    return _bpf("BPF_PROG_LOAD", abi.BPF_PROG_LOAD, byref(attributes), sizeof(attributes))
+
+
+def bpf_attach(target: int, program: int, attach_type: int, flags: int) -> None:
+    """bpf(BPF_PROG_ATTACH) of a program to a cgroup's descriptor."""
+    attributes = (c_uint32 * 4)(target, program, attach_type, flags)
+    _bpf("BPF_PROG_ATTACH", abi.BPF_PROG_ATTACH, byref(attributes), sizeof(attributes))
 
 
 def setgroups(groups: list[int]) -> None:

@@ -99,6 +99,9 @@ class Call(msgspec.Struct, frozen=True):
 
 class _CallLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     call: Literal[
+        "exists",
+        "devices",
+        "remains",
         "launch",
         "find",
         "exited",

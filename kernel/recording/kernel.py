@@ -24,6 +24,7 @@ from docket.domain.ports import (
     Attachment,
     Exit,
     Found,
+    HostDevice,
     HostFacts,
     Kernel,
     Launch,
@@ -98,6 +99,9 @@ class RecordingKernel:
     async def exists(self, path: str) -> bool:
         # Asked by creates, which cannot be replayed from a recording: their requests hold secrets.
         return await self._inner.exists(path)
+
+    async def devices(self, path: str) -> tuple[HostDevice, ...]:
+        return await self._plain("devices", "", {"path": path}, self._inner.devices(path))
 
     async def launch(self, launch: Launch) -> Launched:
         with self._recorded("launch", launch.key, calls.launch_arguments(launch)) as call:

@@ -11,6 +11,7 @@ from docket.domain.ports import (
     EventStore,
     Exit,
     Found,
+    HostDevice,
     HostFacts,
     Launch,
     Launched,
@@ -54,6 +55,9 @@ class AbsentKernel:
         raise _absent()
 
     async def find(self, key: str, directory: str, exit_file: str) -> Found:
+        raise _absent()
+
+    async def devices(self, path: str) -> tuple[HostDevice, ...]:
         raise _absent()
 
     async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:

@@ -19,6 +19,7 @@ from docket.domain.ports import (
     Attachment,
     Exit,
     Found,
+    HostDevice,
     HostFacts,
     Launch,
     Launched,
@@ -85,6 +86,11 @@ class ReplayingKernel:
 
     async def exists(self, path: str) -> bool:
         raise Unavailable(f"whether the host has {path} is not recorded")
+
+    async def devices(self, path: str) -> tuple[HostDevice, ...]:
+        recorded = await self._answer("devices", "", {"path": path})
+        self._raise(recorded)
+        return self._values.plain(recorded.result, tuple[HostDevice, ...], recorded.line)
 
     async def launch(self, launch: Launch) -> Launched:
         operations = calls.launch_operations(launch, self._symbols)

@@ -79,7 +79,7 @@ class Shim:
         self._released = False
         self._kept = False
         """The exit status is on disk: an engine that comes later finds it there."""
-        self._listener = _listen(request["directory"], request.get("inode"))
+        self._listener = _listen(request["directory"], request["inode"])
         self._birth = Birth(request)
 
     def live(self) -> None:

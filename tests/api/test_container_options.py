@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -194,4 +195,27 @@ def test_no_out_of_memory_is_told_where_there_was_none(daemon: Daemon) -> None:
     daemon.out("kill", made)
     daemon.out("wait", made)
     assert daemon.out("inspect", "-f", "{{.State.OOMKilled}} {{.State.ExitCode}}", made) == "false 137"
+    daemon.out("rm", made)
+
+
+def test_no_output_is_lost_between_attaching_and_starting(daemon: Daemon) -> None:
+    """A client that is answered is attached for the start that follows, though its stream is handed over later.
+
+    Until the client has read the header its stream stays with the server; `docker run` starts the container meanwhile.
+    """
+    made = daemon.out("create", "docket/base", "echo", "through")
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(30)
+    client.connect(f"{daemon.root}/docket.sock")
+    client.sendall(
+        f"POST /v1.47/containers/{made}/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\n"
+        "Upgrade: tcp\r\nContent-Length: 0\r\n\r\n".encode()
+    )
+    assert client.recv(1, socket.MSG_PEEK) == b"H"
+    assert daemon.request("POST", f"/containers/{made}/start")[0] == 204
+    received = b""
+    while data := client.recv(4096):
+        received += data
+    client.close()
+    assert received.endswith(b"\x01\0\0\0\0\0\0\x08through\n")
     daemon.out("rm", made)

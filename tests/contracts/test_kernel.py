@@ -11,6 +11,8 @@ import msgspec
 import pytest
 from contract_kernels import BASIC, Bench, demultiplexed
 
+from docket.domain.confinement.device_rules import device_program
+from docket.domain.confinement.masks import device_rules
 from docket.domain.errors import KernelError, Unavailable
 from docket.domain.init_program.program import init_program
 from docket.domain.plan import operations as op
@@ -706,6 +708,15 @@ async def test_a_group_with_controllers_for_children_takes_no_process(bench: Ben
     prepare = (op.CreateCgroup(f"{cgroup}/child", ("memory",)),)
     failure = await bench.fails(bench.plan("true", prepare=prepare, cgroup=cgroup))
     assert (failure.operation.split()[0], failure.errno) == ("clone", EBUSY)
+
+
+async def test_a_device_filter_is_attached_to_a_cgroup_that_is_there(bench: Bench) -> None:
+    """A program that allows everything changes nothing; without the cgroup the start fails."""
+    cgroup, allow = bench.cgroup("nine"), b64encode(device_program(device_rules(privileged=True))).decode()
+    prepare = (op.CreateCgroup(cgroup), op.AttachDeviceFilter(cgroup, allow))
+    assert (await bench.run("cat", "/dev/null", prepare=prepare, cgroup=cgroup)).code == 0
+    failure = await bench.fails(bench.plan("true", prepare=(op.AttachDeviceFilter(bench.cgroup("missing"), allow),)))
+    assert (failure.operation.split(" in ")[0], failure.errno) == ("filter devices with 8 instructions", ENOENT)
 
 
 async def test_a_frozen_cgroup_stands_still_until_it_is_thawed(bench: Bench) -> None:

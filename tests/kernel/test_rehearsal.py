@@ -6,7 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from docket.domain.plan import operations as op
+from docket.domain.ports import Launch
+from docket.kernel.launcher import rehearsal
+from docket.kernel.linux import kernel
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a launcher is a Linux process")
 
@@ -22,6 +28,17 @@ try:
 except ChildProcessError:
     print("rehearsed")
 """
+
+
+def test_a_rehearsed_request_has_the_members_of_a_real_one() -> None:
+    """And its operations have the fields of their types."""
+    plan = op.Plan((), op.Clone(), (), (op.Execve(),))
+    real = msgspec.json.decode(kernel._request(Launch("key", plan, "/d", "/e"), 1))
+    rehearsed = rehearsal._request("/d")
+    assert set(rehearsed) == set(real)
+    for operation in (*rehearsed["plan"]["prepare"], *rehearsed["plan"]["inside"], *rehearsal._HARMLESS):
+        kind = getattr(op, operation[0])
+        assert len(operation) == 1 + len(kind.__struct_fields__), operation
 
 
 def test_a_rehearsal_goes_through_and_leaves_no_process_descriptor_or_file(tmp_path: Path) -> None:

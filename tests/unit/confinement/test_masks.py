@@ -34,23 +34,6 @@ def test_what_was_asked_replaces_the_defaults_and_privileged_lifts_everything() 
     assert masks.masked_paths(2, asked=("/proc/x",), lifted=True) == masks.readonly_paths(lifted=True) == ()
 
 
-def test_sys_and_cgroups_are_writable_for_privileged_only() -> None:
-    """S8: nothing else changes between the two tables, and no mount loses NOSUID."""
-    normal, privileged = masks.default_mounts(), masks.default_mounts(privileged=True)
-    readonly = {mount.target for mount in normal if "RDONLY" in mount.flags}
-    assert readonly == {"/sys", "/sys/fs/cgroup"}
-    assert not any("RDONLY" in mount.flags for mount in privileged)
-    assert [mount.target for mount in normal] == [mount.target for mount in privileged]
-    assert all("NOSUID" in mount.flags for mount in privileged)
-
-
-def test_parents_are_mounted_before_their_children() -> None:
-    """The table is in the order in which the mounts are made."""
-    targets = [mount.target for mount in masks.DEFAULT_MOUNTS]
-    for index, target in enumerate(targets):
-        assert not any(target.startswith(f"{later}/") for later in targets[index + 1 :])
-
-
 def test_the_device_rules_start_with_deny_all() -> None:
     """And fuse and tun are not among what is allowed."""
     texts = [(rule.allow, rule.text()) for rule in masks.device_rules()]
