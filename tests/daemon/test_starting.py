@@ -193,7 +193,7 @@ def test_settings_that_are_refused_stop_the_start(start: Start, tmp_path: Path) 
 
 
 def test_a_command_starts_an_engine_when_none_was_named(tmp_path: Path) -> None:
-    """On the default socket, in a session of its own; the second command finds it. A mount namespace keeps it off the host."""
+    """On the default socket, in a session of its own; the second command finds it. Namespaces keep it off the host."""
     script = f"""
 mkdir -p {tmp_path}/run {tmp_path}/lib
 mount --make-rprivate / && mount -t tmpfs run /run && mkdir -p /var/lib/docket && mount --bind {tmp_path}/lib /var/lib/docket
@@ -209,7 +209,7 @@ printf broken > /var/lib/docket/log.db
 docket ps; echo status $?
 """
     done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", script],
+        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script],
         env=environment(PYTHON=sys.executable, PROGRAM=PROGRAM[2]),
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
