@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import trio
 
 from docket.adapters.api.errors import to_response
@@ -24,6 +25,7 @@ from docket.adapters.logs.reader import FileOutputLogs
 from docket.domain.drift import DriftWatch
 from docket.domain.engine import Engine, Ports
 from docket.domain.jobs import JOBS
+from docket.domain.jobs.engine import identity_of
 from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.model.state import EVENT_TYPES
 from docket.domain.plan.settings import HostFiles, Places
@@ -79,6 +81,9 @@ async def open_engine(places: Places, launcher: Launcher, settings: EngineSettin
     limits = RecordingLimits(settings.recordings_max_bytes, settings.recordings_max_age_seconds)
     log = Path(places.data_root, "log.db")
     with SqliteEventStore(log, Codec(EVENT_TYPES), state_schema=_STATE_SCHEMA, recordings=limits) as store:
+        clock, ids = SystemClock(), RandomIds()
+        # Engines beside this one have cgroups of their own, also where they see the same path as their data root.
+        places = msgspec.structs.replace(places, group=f"docket/{await identity_of(store, clock, ids)}")
         async with LinuxKernel.open(launcher) as kernel, trio.open_nursery() as nursery:
             outputs = FileOutputLogs()
             await nursery.start(outputs.run)
@@ -86,8 +91,8 @@ async def open_engine(places: Places, launcher: Launcher, settings: EngineSettin
             ports = Ports(
                 store,
                 RecordingKernel(kernel, store.save_recording, places, files) if limits.max_bytes else kernel,
-                SystemClock(),
-                RandomIds(),
+                clock,
+                ids,
                 outputs,
                 rootfs,
                 ImageImports(content, snapshotter),

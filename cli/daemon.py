@@ -136,12 +136,10 @@ async def _main(options: DaemonOptions, read: Callable[[], DaemonOptions], launc
 
 
 async def _recover(engine: Engine, log: DaemonLog) -> None:
-    from docket.domain.jobs.engine import ensure_identity
     from docket.domain.jobs.images import ensure_base
     from docket.domain.recovery import recover
     from docket.domain.verification import verify_log
 
-    await ensure_identity(engine, engine.job("identify", (), "engine"))
     before = engine.state.position
     open_jobs = len(engine.state.jobs)
     await recover(engine)

@@ -101,7 +101,9 @@ class Engine:
         """Containers whose end is in the log (or about to be) and whose kernel objects are not taken back yet; set afterwards."""
         self._changed = trio.Event()
         self._subscribers: set[trio.MemorySendChannel[StoredEvent]] = set()
-        self._outbox = Outbox(lambda events, job: self._append(events, job, {}), self.spawn, self._lost, ports.report)
+        self._outbox = Outbox(
+            lambda events, job: self._append(events, job, {}), self.spawn, self._lost, self._wake, ports.report
+        )
         ports.store.listen(self._publish)
         self._state = EngineState()
         self._refold()
@@ -122,8 +124,7 @@ class Engine:
         self._state = self._state.replaced_by(state)
         self._snapshots = Snapshots(self, last)
         self._generation = generation
-        self._changed.set()
-        self._changed = trio.Event()
+        self._wake()
 
     def save_snapshot(self) -> None:
         """Store the present fold, so that the next start needs only what comes after it."""
@@ -202,9 +203,12 @@ class Engine:
             evolve(self._state, stored.event, stored.metadata.time_ns, stored.position)
         if self._state.position >= self._snapshots.due:
             self._snapshots.begin()
+        self._wake()
+        return ticket
+
+    def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
-        return ticket
 
     def _publish(self, events: Sequence[StoredEvent]) -> None:
         for subscriber in list(self._subscribers):
@@ -229,6 +233,12 @@ class Engine:
     async def changed(self) -> None:
         """Wait for the next event of any kind."""
         await self._changed.wait()
+
+    async def progress(self) -> None:
+        """The same for requests. Raises `StoreFailed` while the disk refuses facts: what is waited for may be one of them."""
+        self._outbox.check()
+        await self._changed.wait()
+        self._outbox.check()
 
     @property
     def subscribers(self) -> int:

@@ -38,9 +38,10 @@ class Fact:
 
 
 class Outbox:
-    """The facts that wait. ``run`` is to be started with ``start`` when there are some; it ends when there are none left.
+    """The facts that wait. ``start`` starts the work on them when there are some; it ends when there are none left.
 
     ``append`` raises `StoreFailed`. ``lost`` gives the outcomes of jobs whose notes the disk refused, for which nobody waits.
+    ``refused`` is called each time the disk refused again.
     """
 
     def __init__(
@@ -48,9 +49,11 @@ class Outbox:
         append: Append,
         start: Callable[[Callable[[], Awaitable[None]]], None],
         lost: Callable[[], tuple[Sequence[Event], Job] | None],
+        refused: Callable[[], None],
         report: Reporter,
     ) -> None:
         self._append = append
+        self._refused = refused
         self._start = start
         self._lost = lost
         self._report = report
@@ -59,6 +62,11 @@ class Outbox:
         self._poke = trio.Event()
         self._round = trio.Event()
         self._failure: StoreFailed | None = None
+
+    def check(self) -> None:
+        """Raises `StoreFailed` while facts wait that the disk refused."""
+        if self._facts and self._failure is not None:
+            raise StoreFailed(str(self._failure)) from self._failure
 
     @property
     def pending(self) -> bool:
@@ -97,6 +105,7 @@ class Outbox:
                 done.set()
                 if self._failure is None:
                     continue
+                self._refused()
                 if pause == _FIRST_PAUSE_SECONDS:
                     self._report("error", "event log refuses outcomes, they are kept and tried again", error=self._failure)
                 with trio.move_on_after(pause):

@@ -37,7 +37,7 @@ class HostInventory:
             _names(f"{places.data_root}/containers"),
             _names(f"{places.exec_root}/containers"),
             _names(f"{places.exec_root}/shims"),
-            _names(f"{self._cgroup_root}/docket") if self._cgroup_root else (),
+            _names(f"{self._cgroup_root}/{places.group}") if self._cgroup_root else (),
         )
 
     async def check_images(self, images: Sequence[tuple[str, str, tuple[str, ...]]]) -> ImageCheck:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from docket.domain.engine import Engine, Job
-from docket.domain.model.engine.commands import CreateEngine, ReconfigureEngine
+from docket.domain.log import Batch, Metadata
+from docket.domain.model.engine.commands import ReconfigureEngine
+from docket.domain.model.engine.events import EngineCreated
 from docket.domain.model.engine.settings import RELOADABLE, EngineSettings
+from docket.domain.ports import Clock, EventStore, Ids
 
 _ID_DIGITS = 32
 
@@ -19,8 +22,12 @@ async def reload(engine: Engine, job: Job) -> None:
     engine.settings = msgspec.structs.replace(engine.settings, **changed)
 
 
-async def ensure_identity(engine: Engine, job: Job) -> None:
-    """Give the data root an id in the form of Docker's; afterwards there is nothing to do."""
-    digits = engine.ports.ids.new(_ID_DIGITS)
-    parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
-    await engine.execute(CreateEngine("-".join(parts)), job)
+async def identity_of(store: EventStore, clock: Clock, ids: Ids) -> str:
+    """The id of the data root, in the form of Docker's; it is made at the first start. No engine need be there yet."""
+    for stored in store.read(stream="engine", types=("EngineCreated",), limit=1):
+        if isinstance(stored.event, EngineCreated):
+            return stored.event.engine
+    digits = ids.new(_ID_DIGITS)
+    identity = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    await store.append(Batch((EngineCreated(identity),), Metadata(clock.now_ns(), ids.new(32), "engine")))
+    return identity

@@ -24,13 +24,19 @@ async def remove(engine: Engine, job: Job) -> None:
     container = engine.container(job.arguments[0])
     if request.force and container.alive:
         await engine.ports.kernel.signal(container.id, launching.identity_of(container), _SIGKILL)
-        while container.alive:
-            await engine.changed()
-    try:
-        await remove_container(engine, job, container.id)
-    except Rejected:
-        if container.id in engine.state.containers:
-            raise
+    while True:
+        generation = engine.ports.store.generation
+        while request.force and container.alive:
+            await engine.progress()
+        try:
+            await remove_container(engine, job, container.id)
+        except Rejected:
+            if container.id not in engine.state.containers:
+                return
+            if generation == engine.ports.store.generation:
+                raise
+            continue  # the disk took back the end that was seen
+        return
 
 
 async def remove_container(engine: Engine, job: Job, container_id: str) -> None:

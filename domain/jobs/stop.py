@@ -56,4 +56,4 @@ async def _signal(engine: Engine, container: Container, number: int) -> None:
 
 async def _ended(engine: Engine, container: Container, run: int) -> None:
     while container.alive and container.run == run:
-        await engine.changed()
+        await engine.progress()

@@ -20,7 +20,6 @@ from docket.domain.model.image import decide as image
 from docket.domain.model.state import EngineState
 
 _DECIDERS: dict[type[msgspec.Struct], Callable[[EngineState, Any], Sequence[Event] | Rejection]] = {
-    engine_commands.CreateEngine: engine.create,
     engine_commands.ReconfigureEngine: engine.reconfigure,
     container_commands.CreateContainer: container.create,
     container_commands.StartContainer: container.start,

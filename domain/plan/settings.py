@@ -12,6 +12,9 @@ class Places(msgspec.Struct, frozen=True):
 
     data_root: str
     exec_root: str
+    group: str = "docket"
+    """The cgroup that holds the containers', below the root of the hierarchy. It is this engine's alone: what it does not know of
+    in there it removes, so an engine beside it has another one."""
 
     @property
     def rootfs(self) -> str:
@@ -47,7 +50,7 @@ class Places(msgspec.Struct, frozen=True):
 
     def cgroups(self, host: HostFacts) -> str:
         """The cgroup that holds the containers' own; empty without a cgroup2 hierarchy."""
-        return f"{host.cgroup_root}/docket" if host.cgroup_root else ""
+        return f"{host.cgroup_root}/{self.group}" if host.cgroup_root else ""
 
     def cgroup(self, host: HostFacts, container: str) -> str:
         return f"{self.cgroups(host)}/{container}" if host.cgroup_root else ""

@@ -32,11 +32,15 @@ def refusal(daemon: Any) -> str:
 
 
 def test_two_daemons_side_by_side(start: Start, tmp_path: Path) -> None:
-    """Each has its own roots, names, log and id; they do not know of each other."""
-    one, two = start(root=tmp_path / "one").ready(), start(root=tmp_path / "two").ready()
+    """Each has its own roots, names, log, cgroup and id; one that starts does not take the other's containers for strays."""
+    one = start(root=tmp_path / "one").ready()
+    one.out("run", "-d", "--name", "web", "docket/base", "sleep", "100")
+    two = start(root=tmp_path / "two").ready()
     assert one.get("/info")["ID"] != two.get("/info")["ID"]
-    for daemon in (one, two):
-        daemon.out("run", "-d", "--name", "web", "docket/base", "sleep", "100")
+    two.out("run", "-d", "--name", "web", "docket/base", "sleep", "100")
+    two.stop()
+    two = start(root=tmp_path / "two").ready()
+    assert one.out("exec", "web", "echo", "lives") == "lives"
     one.out("rm", "-f", "web")
     assert two.out("ps", "--format", "{{.Names}}") == "web"
     assert one.out("ps", "-aq") == ""

@@ -15,13 +15,13 @@ import trio
 from docket.domain.engine import Engine
 from docket.domain.errors import PortError, Rejected, StoreError
 from docket.domain.jobs.create import Create
-from docket.domain.jobs.engine import ensure_identity
 from docket.domain.jobs.exec_ import CreateRequest
 from docket.domain.jobs.images import Import
 from docket.domain.jobs.remove import Remove
 from docket.domain.jobs.stop import Stop
 from docket.domain.model.container.spec import ContainerSpec, MountSpec, Resources, Ulimit
 from docket.domain.model.container.state import ContainerStatus
+from docket.domain.model.engine.events import EngineCreated
 from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.model.exec.events import ExecSpec
 from docket.domain.ports import Attachment, Endpoint
@@ -273,7 +273,7 @@ async def engine_restart(engine: Engine, bench: Bench) -> None:
 
 async def first_start(engine: Engine, bench: Bench) -> None:
     """What the daemon does before it serves, and a reload of its settings."""
-    await ensure_identity(engine, engine.job("recover", (), "engine"))
+    await engine.record([EngineCreated("0" * 32)], engine.job("recover", (), "engine"))
     await ask(engine, "reload", request=EngineSettings(labels=("a=b",)))
 
 

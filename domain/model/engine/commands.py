@@ -7,16 +7,10 @@ import msgspec
 from docket.domain.model.engine.settings import EngineSettings
 
 
-class CreateEngine(msgspec.Struct, frozen=True):
-    """Give the data root its id; the first one stays."""
-
-    engine: str
-
-
 class ReconfigureEngine(msgspec.Struct, frozen=True):
     """From now on the settings that can change are those of ``settings``."""
 
     settings: EngineSettings
 
 
-EngineCommand = CreateEngine | ReconfigureEngine
+EngineCommand = ReconfigureEngine

@@ -6,14 +6,9 @@ from collections.abc import Sequence
 
 from docket.domain.log import Event
 from docket.domain.model.engine import events
-from docket.domain.model.engine.commands import CreateEngine, ReconfigureEngine
+from docket.domain.model.engine.commands import ReconfigureEngine
 from docket.domain.model.engine.settings import RELOADABLE
 from docket.domain.model.state import EngineState
-
-
-def create(state: EngineState, command: CreateEngine) -> Sequence[Event]:
-    """An id, once."""
-    return [] if state.engine else [events.EngineCreated(command.engine)]
 
 
 def reconfigure(state: EngineState, command: ReconfigureEngine) -> Sequence[Event]:

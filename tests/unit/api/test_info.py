@@ -12,7 +12,7 @@ import trio
 from docket.adapters.api.info import info, version
 from docket.domain.engine import Engine, Ports
 from docket.domain.jobs import JOBS
-from docket.domain.jobs.engine import ensure_identity
+from docket.domain.jobs.engine import identity_of
 from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.model.state import EVENT_TYPES
 from docket.domain.plan.settings import HostFiles, Places
@@ -51,9 +51,9 @@ def shown() -> Shown:
 
         async def ask() -> dict[str, Any]:
             async with trio.open_nursery() as nursery:
+                first = await identity_of(ports.store, ports.clock, ports.ids)
+                assert await identity_of(ports.store, ports.clock, ports.ids) == first
                 engine = Engine(ports, nursery, JOBS)
-                await ensure_identity(engine, engine.job("identify"))
-                await ensure_identity(engine, engine.job("identify"))
                 engine.health = health or LogHealth("sound", 1)
                 nursery.cancel_scope.cancel()
             return {"version": version(engine), **info(engine)}

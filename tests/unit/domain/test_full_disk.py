@@ -13,6 +13,8 @@ from docket.domain.engine import Engine, Ports
 from docket.domain.errors import CorruptEvent, StoreFailed
 from docket.domain.jobs import JOBS
 from docket.domain.jobs.create import Create
+from docket.domain.jobs.remove import Remove
+from docket.domain.jobs.stop import Stop
 from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.model.container.state import ContainerStatus
 from docket.domain.model.image.commands import AddImage
@@ -150,6 +152,26 @@ async def test_a_container_that_removes_itself_does_so_later(autojump_clock: tri
         here.store.full = False
         await trio.sleep(10)
         assert container not in here.engine.state.containers
+
+
+@pytest.mark.parametrize(("name", "request_"), [("stop", Stop(timeout_seconds=1)), ("remove", Remove(force=True))])
+async def test_requests_do_not_wait_for_the_disk(autojump_clock: trio.testing.MockClock, name: str, request_: Any) -> None:
+    """Stop and forced removal wait for the end of a process; the client is told when that cannot get into the log."""
+    async with bench() as here:
+        container = await here.container("sleep", "500")
+        await here.run("start", container)
+        signal = here.kernel.signal
+
+        async def fill_and_signal(*arguments: Any) -> bool:
+            here.store.full = True
+            return await signal(*arguments)
+
+        here.kernel.signal = fill_and_signal  # type: ignore[method-assign]
+        with pytest.raises(StoreFailed):
+            await here.run(name, container, request=request_)
+        here.store.full = False
+        await trio.sleep(6)
+        assert here.engine.state.containers[container].status is ContainerStatus.EXITED
 
 
 async def test_whoever_waits_for_a_container_is_not_forgotten(autojump_clock: trio.testing.MockClock) -> None:
