@@ -120,6 +120,18 @@ class RecordedLog:
     async def append(self, batch: Batch) -> list[StoredEvent]:
         return await self.submit(batch).durable()
 
+    def read(
+        self,
+        after: int = 0,
+        upto: int | None = None,
+        *,
+        stream: str | None = None,
+        types: Sequence[str] | None = None,
+        job: str | None = None,
+    ) -> Iterator[StoredEvent]:
+        """What was in the log when the job looked."""
+        return self._source.read(after, self.until_next() if upto is None else upto, stream=stream, types=types, job=job)
+
     def read_for_fold(self, after: int = 0, upto: int | None = None) -> Iterator[tuple[Event, int, int]]:
         """What the engine knew when the job began."""
         return self._source.read_for_fold(after, self.until_next() if upto is None else upto)

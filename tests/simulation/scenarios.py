@@ -19,9 +19,10 @@ from docket.domain.jobs.exec_ import CreateRequest
 from docket.domain.jobs.images import Import
 from docket.domain.jobs.remove import Remove
 from docket.domain.jobs.stop import Stop
+from docket.domain.model.container.events import ContainerDrifted
 from docket.domain.model.container.spec import ContainerSpec, MountSpec, Resources, Ulimit
 from docket.domain.model.container.state import ContainerStatus
-from docket.domain.model.engine.events import EngineCreated
+from docket.domain.model.engine.events import EngineCreated, EngineRepaired
 from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.model.exec.events import ExecSpec
 from docket.domain.ports import Attachment, Endpoint
@@ -277,6 +278,14 @@ async def first_start(engine: Engine, bench: Bench) -> None:
     await ask(engine, "reload", request=EngineSettings(labels=("a=b",)))
 
 
+async def checks(engine: Engine, bench: Bench) -> None:
+    """What the engine appends by itself when it looks around: a container lost its cgroup, and a repair was done."""
+    job = engine.job("drift", (), "engine")
+    container = next(iter(engine.state.containers.values()))
+    await engine.record([ContainerDrifted(container.id, container.run, "cgroup", "it is in another cgroup")], job)
+    await engine.record([EngineRepaired("container", "f" * 64, "nobody owns it", "remove the shim")], job)
+
+
 async def shared_binds(engine: Engine, bench: Bench) -> None:
     """A container that lends its IPC namespace, and one that borrows it and shares a bind with the host."""
     await create(engine, "lender", ipc="shareable")
@@ -337,6 +346,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("engine restart", _two_running, engine_restart),
     Scenario("first start", lambda engine, bench: trio.lowlevel.checkpoint(), first_start),
     Scenario("shared binds", _image, shared_binds),
+    Scenario("checks", _running, checks),
     Scenario("concurrent jobs", _running, concurrent),
     Scenario("failures", _running, failures),
 )
