@@ -147,15 +147,17 @@ async def _reclaim(engine: Engine, job: Job) -> None:
     """Take back what processes left whose end is in the log, or that the log does not know at all."""
     ports, state = engine.ports, engine.state
     places, host = ports.places, ports.kernel.host()
-    directories = [path for path in (places.shims, places.runtimes, places.cgroups(host)) if path]
-    exits = {places.exit_file(key): key for key, each in state.containers.items() if each.run and not each.alive}
-    exits |= {places.exit_file(each.container, key): key for key, each in state.execs.items() if not each.running}
+    ended = [key for key, each in state.containers.items() if each.run and not each.alive]
+    traces = {places.exit_file(key): key for key in ended}
+    # The cgroups of other engines stand beside this one's own: only those that the log names are taken back.
+    traces |= {path: key for key in ended if (path := places.cgroup(host, key))}
+    traces |= {places.exit_file(each.container, key): key for key, each in state.execs.items() if not each.running}
     try:
-        left = await ports.kernel.remains(directories, list(exits))
+        left = await ports.kernel.remains([places.shims, places.runtimes], list(traces))
     except PortError as error:
         engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
         return
-    for key in sorted({*left.names, *(exits[path] for path in left.files)}):
+    for key in sorted({*left.names, *(traces[path] for path in left.paths)}):
         container, instance = state.containers.get(key), state.execs.get(key)
         if (container is not None and container.alive) or (instance is not None and instance.running):
             continue

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 _PATIENCE_SECONDS = 5.0
@@ -100,17 +102,14 @@ def _command(process: str) -> str:
 
 
 def _cgroups(root: str) -> list[str]:
-    """Empty cgroups of docket's; one with a process in it is found by the process."""
-    found = []
-    for line in _lines("/proc/self/mountinfo"):
-        fields = line.split()
-        if " - cgroup2 " not in line:
-            continue
-        for parent in ("docket", "docket-contract"):
-            top = Path(fields[4], parent)
-            if top.is_dir():
-                found += [str(each) for each in top.iterdir() if each.is_dir() and not (each / "cgroup.procs").read_text()]
-    return found
+    """Cgroups of containers that the log below ``root`` knows: other engines' stand beside them."""
+    log = Path(root, "data/log.db")
+    if not log.exists():
+        return []
+    with closing(sqlite3.connect(log)) as connection:
+        known = connection.execute("SELECT DISTINCT substr(stream, 11) FROM events WHERE stream LIKE 'container-%'").fetchall()
+    tops = [Path(line.split()[4], "docket") for line in _lines("/proc/self/mountinfo") if " - cgroup2 " in line]
+    return [str(top / key) for (key,) in known for top in tops if (top / key).is_dir()]
 
 
 def _firewall() -> set[str]:

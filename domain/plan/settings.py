@@ -45,12 +45,8 @@ class Places(msgspec.Struct, frozen=True):
     def exit_file(self, container: str, exec_id: str = "") -> str:
         return f"{self.container(container)}/{f'exec-{exec_id}' if exec_id else 'init'}.exit"
 
-    def cgroups(self, host: HostFacts) -> str:
-        """The cgroup that holds the containers' own; empty without a cgroup2 hierarchy."""
-        return f"{host.cgroup_root}/docket" if host.cgroup_root else ""
-
     def cgroup(self, host: HostFacts, container: str) -> str:
-        return f"{self.cgroups(host)}/{container}" if host.cgroup_root else ""
+        return f"{host.cgroup_root}/docket/{container}" if host.cgroup_root else ""
 
 
 class Peers(msgspec.Struct, frozen=True):
