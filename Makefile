@@ -1,6 +1,6 @@
 # The daily actions. `scripts/demo` and `scripts/test` need no make; the recipes are shorthand for them.
 
-.PHONY: demo test setup lint format types unit root machine vm recordings lock bench
+.PHONY: crash-matrix demo test setup lint format types unit root machine vm recordings lock bench
 
 demo:            ## run the first container and show its events
 	scripts/demo
@@ -26,5 +26,9 @@ recordings:      ## record the scenarios in tests/recordings anew, on the real k
 	scripts/record
 lock:            ## resolve the dependencies anew: make lock UPGRADE=--upgrade
 	scripts/lock $(UPGRADE)
+crash-matrix:    ## every scenario crashed at every point, on the fake kernel and (as root) on the real one
+	.venv/bin/python -m tests.simulation --matrix
+	.venv/bin/python -m tests.simulation --errnos
+	.venv/bin/python -m tests.simulation --real --every $(or $(EVERY),1)
 bench:           ## docket beside the engines that are installed
 	.venv/bin/python -m benchmarks $(SCENARIOS)

@@ -273,7 +273,7 @@ class Remains(msgspec.Struct, frozen=True):
     """What is left on the host, of processes that run and of some that ended: see `Kernel.remains`."""
 
     names: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
 
 
 class ProcessRow(msgspec.Struct, frozen=True):
@@ -327,8 +327,8 @@ class Kernel(Protocol):
         """Recovery: take up the shim of a process that an earlier engine launched, or what it left behind."""
         ...
 
-    async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:
-        """Recovery: the names of the directories (cgroups too) in ``directories``, and which of ``files`` exist; both sorted."""
+    async def remains(self, directories: Sequence[str], paths: Sequence[str]) -> Remains:
+        """Recovery: the names of the directories in ``directories``, and which of ``paths`` (files, cgroups) exist; both sorted."""
         ...
 
     async def exited(self, key: str) -> Exit:

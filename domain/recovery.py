@@ -28,7 +28,7 @@ from docket.domain.model.image.events import ImageRemoved
 from docket.domain.model.job.events import JobFailed
 from docket.domain.plan.operations import Operation, RemoveCgroup
 from docket.domain.plan.rootfs import reclaim
-from docket.domain.ports import Found, ProcessIdentity, Remains
+from docket.domain.ports import Found, ProcessIdentity
 from docket.domain.recovery_of_execs import settle_exec
 from docket.domain.recovery_of_processes import end_of, find
 
@@ -147,32 +147,23 @@ async def _reclaim(engine: Engine, job: Job) -> None:
     """Take back what processes left whose end is in the log, or that the log does not know at all."""
     ports, state = engine.ports, engine.state
     places, host = ports.places, ports.kernel.host()
-    directories = [places.shims, places.runtimes]
-    exits = {places.exit_file(key): key for key, each in state.containers.items() if each.run and not each.alive}
-    exits |= {places.exit_file(each.container, key): key for key, each in state.execs.items() if not each.running}
+    ended = [key for key, each in state.containers.items() if each.run and not each.alive]
+    traces = {places.exit_file(key): key for key in ended}
+    # The cgroups of other engines stand beside this one's own: only those that the log names are taken back.
+    traces |= {path: key for key in ended if (path := places.cgroup(host, key))}
+    traces |= {places.exit_file(each.container, key): key for key, each in state.execs.items() if not each.running}
     try:
-        left = await ports.kernel.remains(directories, list(exits))
-        groups = await ports.kernel.remains([places.cgroups(host)], []) if places.cgroups(host) else Remains()
+        left = await ports.kernel.remains([places.shims, places.runtimes], list(traces))
     except PortError as error:
         engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
         return
-    mine = _of_this_log(engine, {*groups.names} - {*left.names})
-    for key in sorted({*left.names, *mine, *(exits[path] for path in left.files)}):
+    for key in sorted({*left.names, *(traces[path] for path in left.paths)}):
         container, instance = state.containers.get(key), state.execs.get(key)
         if (container is not None and container.alive) or (instance is not None and instance.running):
             continue
         exit_file = places.exit_file(instance.container, key) if instance is not None else places.exit_file(key)
         await _end(engine, job, key, exit_file)
         await launching.release(engine, job, key, exit_file, _undos(engine, key))
-
-
-def _of_this_log(engine: Engine, cgroups: set[str]) -> set[str]:
-    """Those cgroups that are this engine's: the hierarchy is the host's, and other engines run on it."""
-    known = cgroups & engine.state.containers.keys()
-    if known == cgroups:
-        return known
-    created = engine.ports.store.read(types=("ContainerCreated",))
-    return known | {str(getattr(stored.event, "container", "")) for stored in created} & cgroups
 
 
 async def _end(engine: Engine, job: Job, key: str, exit_file: str) -> None:

@@ -239,15 +239,13 @@ class FakeKernel:
             told = json.loads(self.read_file(exit_file))
             return Found(exit=Exit(told["code"], told["oom"], told["time_ns"]))
 
-    async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:
+    async def remains(self, directories: Sequence[str], paths: Sequence[str]) -> Remains:
         async with self._call("", "remains", " ".join(directories)):
             names = {name for path in directories for name in self._directories_in(path)}
-            return Remains(tuple(sorted(names)), tuple(sorted(path for path in files if self.has(path))))
+            there = (path for path in paths if self.has(path) or self.model.cgroups.exists(path))
+            return Remains(tuple(sorted(names)), tuple(sorted(there)))
 
     def _directories_in(self, path: str) -> list[str]:
-        cgroups = self.model.cgroups
-        if path.startswith(cgroups.mount_point):
-            return list(cgroups.find(path).children) if cgroups.exists(path) else []
         if not self.has(path):
             return []
         directory = self.model.host_mounts.resolve(self.model.host_mounts.root(), path)[-1].inode

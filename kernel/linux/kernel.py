@@ -163,10 +163,10 @@ class LinuxKernel:
             return Found(exit=shim.exit)
         return Found(ProcessIdentity(shim.answer["pid"], shim.answer["start_time"], self._host.boot_id))
 
-    async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:
+    async def remains(self, directories: Sequence[str], paths: Sequence[str]) -> Remains:
         with _calls("list what is left", ""):
             names = {name for path in directories for name in _directories_in(path)}
-        return Remains(tuple(sorted(names)), tuple(sorted(path for path in files if os.path.lexists(path))))
+        return Remains(tuple(sorted(names)), tuple(sorted(path for path in paths if os.path.lexists(path))))
 
     # The end.
 

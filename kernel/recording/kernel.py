@@ -123,9 +123,9 @@ class RecordingKernel:
         arguments = {"directory": directory, "exit_file": exit_file}
         return await self._plain("find", key, arguments, self._inner.find(key, directory, exit_file))
 
-    async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:
-        arguments = {"directories": list(directories), "files": list(files)}
-        return await self._plain("remains", "", arguments, self._inner.remains(directories, files))
+    async def remains(self, directories: Sequence[str], paths: Sequence[str]) -> Remains:
+        arguments = {"directories": list(directories), "paths": list(paths)}
+        return await self._plain("remains", "", arguments, self._inner.remains(directories, paths))
 
     async def exited(self, key: str) -> Exit:
         return await self._plain("exited", key, {}, self._inner.exited(key))

@@ -60,7 +60,7 @@ class AbsentKernel:
     async def devices(self, path: str) -> tuple[HostDevice, ...]:
         raise _absent()
 
-    async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:
+    async def remains(self, directories: Sequence[str], paths: Sequence[str]) -> Remains:
         raise _absent()
 
     async def exited(self, key: str) -> Exit:

@@ -111,8 +111,8 @@ class ReplayingKernel:
         self._raise(recorded)
         return self._values.found(recorded.result, recorded.line)
 
-    async def remains(self, directories: Sequence[str], files: Sequence[str]) -> Remains:
-        recorded = await self._answer("remains", "", {"directories": list(directories), "files": list(files)})
+    async def remains(self, directories: Sequence[str], paths: Sequence[str]) -> Remains:
+        recorded = await self._answer("remains", "", {"directories": list(directories), "paths": list(paths)})
         self._raise(recorded)
         return self._values.plain(recorded.result, Remains, recorded.line)
 

@@ -775,10 +775,9 @@ async def test_what_is_left_on_the_host_is_listed(bench: Bench) -> None:
 
 
 async def test_cgroups_that_are_left_are_listed(bench: Bench) -> None:
-    """A cgroup is a directory as well; its interface files are none."""
+    """A cgroup is a path as well."""
     cgroup = bench.cgroup("left")
     running = await bench.start(bench.plan("sleep", "1000", prepare=(op.CreateCgroup(cgroup),), cgroup=cgroup))
-    parent = cgroup.rpartition("/")[0]
-    assert "left" in (await bench.kernel.remains([parent], [])).names
+    assert (await bench.kernel.remains([], [cgroup])).paths == (cgroup,)
     await bench.kill(running)
-    assert "left" not in (await bench.kernel.remains([parent], [])).names
+    assert (await bench.kernel.remains([], [cgroup])).paths == ()

@@ -3,6 +3,7 @@
 --seed N [--count M]     the random histories of M seeds, from N on; prints the log's hash of each
 --history JSON           one history, as a failed test or seed prints it (with --seed for the dice)
 --matrix [--depth 2]     every scenario, crashed at every point; with depth 2 its recovery as well
+--real [--every N]       the crash matrix on the real kernel, as root; every N-th point and the first of each kind
 --errnos                 every kernel operation and call, failing in every way
 --scenario NAME          only this one
 """
@@ -11,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import msgspec
 from tests.simulation import errnos, histories, matrix
@@ -26,6 +29,8 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--history", default="")
     parser.add_argument("--matrix", action="store_true")
+    parser.add_argument("--real", action="store_true")
+    parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--errnos", action="store_true")
     parser.add_argument("--depth", type=int, choices=(1, 2), default=1)
     parser.add_argument("--scenario", default="")
@@ -33,6 +38,8 @@ def main() -> int:
     chosen = [each for each in SCENARIOS if options.scenario in ("", each.name)]
     if options.errnos:
         return _run_errnos(chosen)
+    if options.real:
+        return _run_real(chosen, options.every)
     if options.matrix:
         return _run_matrix(chosen, options.depth)
     if options.history:
@@ -63,6 +70,21 @@ def _run_matrix(chosen: Iterable[Scenario], depth: int) -> int:
             recovered += held
         print(f"{recovered - before[1]}/{crashes - before[0]} recovered", flush=True)
     print(f"fake kernel, depth {depth}: {recovered}/{crashes} recovered, {crashes - recovered} leaked or lost something")
+    return 0 if recovered == crashes else 1
+
+
+def _run_real(chosen: Iterable[Scenario], every: int) -> int:
+    from tests.simulation import real
+
+    crashes = recovered = 0
+    with tempfile.TemporaryDirectory(prefix="docket-crash-") as directory:
+        for scenario in chosen:
+            before = crashes, recovered
+            for _, held in real.results(scenario, Path(directory), every):
+                crashes += 1
+                recovered += held
+            print(f"{scenario.name}: {recovered - before[1]}/{crashes - before[0]} recovered", flush=True)
+    print(f"real kernel: {recovered}/{crashes} recovered, {crashes - recovered} leaked or lost something")
     return 0 if recovered == crashes else 1
 
 
