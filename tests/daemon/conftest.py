@@ -110,13 +110,17 @@ class Daemon:
         return done.stdout.strip()
 
     def close(self) -> None:
-        """Ends the daemon and what runs in its containers, also when the test failed half-way."""
-        if self.process.poll() is None:
-            for container in self.docket("ps", "-aq").stdout.split():
-                self.docket("rm", "-f", container)
-            self.stop()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        """Ends the daemon and what runs in its containers, also when the test failed half-way and neither answers any more."""
+        try:
+            if self.process.poll() is None:
+                for container in self.docket("ps", "-aq").stdout.split():
+                    self.docket("rm", "-f", container)
+                self.stop()
+        finally:
+            if self.process.poll() is None:
+                self.stop(signal.SIGKILL)
+            assert self.process.stderr is not None
+            self.process.stderr.close()
 
 
 def _empty(root: Path) -> Path:
