@@ -103,7 +103,7 @@ def result_form(result: object, symbols: Symbols) -> Any:
     if isinstance(result, Found):
         return {"identity": symbols.identity(result.identity), "exit": msgspec.to_builtins(result.exit)}
     if isinstance(result, tuple):
-        return [_row(row, symbols) for row in result]
+        return [_row(row, symbols) if isinstance(row, ProcessRow) else msgspec.to_builtins(row) for row in result]
     return msgspec.to_builtins(result)
 
 
