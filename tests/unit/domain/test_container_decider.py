@@ -107,6 +107,14 @@ def test_an_update_merges_as_docker_does(had: Resources, asked: Resources, has: 
     assert updated(had, asked) == has
 
 
+@pytest.mark.parametrize(
+    "name", ["-rm", "--privileged", "a b", "a;b", "a'b", 'a"b', "$(id)", "a\nb", "a/b", "a`b", "a|b", "a\\b"]
+)
+def test_s43_a_name_that_a_program_could_take_for_an_option_is_none(name: str) -> None:
+    """Names reach command lines of people and of firewalls: nothing that a shell or an option parser reads is in one."""
+    assert isinstance(when([], create(name)), InvalidArgument)
+
+
 def test_a_name_belongs_to_one_container() -> None:
     """The text names the holder, as Docker's does, and a removed container gives its name back."""
     answer = when([CREATED], create())
