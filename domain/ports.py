@@ -162,6 +162,8 @@ class HostFacts(msgspec.Struct, frozen=True):
     apparmor: bool
     possible_cpus: int = 1
     swap_bytes: int = 0
+    swap_accounting: bool = True
+    """Whether a memory cgroup can limit swap."""
     cgroup_v1_controllers: tuple[str, ...] = ()
     """Controllers that the host has bound to version 1, and that cgroup2 therefore lacks."""
 
@@ -304,6 +306,10 @@ class Statistics(msgspec.Struct, frozen=True):
     io: tuple[tuple[int, int, str, int], ...] = ()
     """``(major, minor, op, bytes)``."""
     networks: dict[str, dict[str, int]] = {}
+    throttling: tuple[int, int, int] | None = None
+    """Periods of the CPU quota, how many of them were throttled, and for how many nanoseconds (cpu.stat)."""
+    pressure: dict[str, dict[str, dict[str, float]]] = {}
+    """``cpu memory io`` → ``some full`` → averages in per cent and the total in microseconds (PSI)."""
 
 
 class Kernel(Protocol):
@@ -341,6 +347,10 @@ class Kernel(Protocol):
 
     async def signal(self, key: str, identity: ProcessIdentity, signal: int) -> bool:
         """Send a signal; False when that very process is gone."""
+        ...
+
+    async def configure(self, key: str, operations: Sequence[Operation]) -> None:
+        """Perform operations for a running process, such as writing its cgroup, up to the first failure. Raises `KernelError`."""
         ...
 
     async def freeze(self, cgroup: str) -> None: ...

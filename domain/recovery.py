@@ -22,6 +22,7 @@ from docket.domain.errors import PortError, Rejected
 from docket.domain.jobs import launching, start
 from docket.domain.jobs.images import is_being_removed
 from docket.domain.jobs.remove import finish_removal, remove_container
+from docket.domain.jobs.update import apply
 from docket.domain.model.container import events
 from docket.domain.model.container.state import Container, ContainerStatus
 from docket.domain.model.image.events import ImageRemoved
@@ -51,6 +52,7 @@ async def _recover(engine: Engine, job: Job) -> None:
         [JobFailed(key, "Interrupted", "the engine ended before the job did") for key in engine.state.jobs], job
     )
     await _side_by_side([partial(_settle, engine, job, each) for each in engine.state.containers.values()])
+    await _side_by_side([partial(_settle_update, engine, job, each) for each in engine.state.containers.values()])
     await _side_by_side([partial(settle_exec, engine, job, each) for each in engine.state.execs.values()])
     removing = [key for key in engine.state.images if is_being_removed(engine, key)]
     await engine.record([ImageRemoved(key) for key in removing], job)
@@ -58,6 +60,14 @@ async def _recover(engine: Engine, job: Job) -> None:
     for container in list(engine.state.containers.values()):
         if container.spec.auto_remove and container.run and not container.alive:
             await _remove(engine, job, container)
+
+
+async def _settle_update(engine: Engine, job: Job, container: Container) -> None:
+    """Limits are written again: what was written twice is as it was written once."""
+    try:
+        await apply(engine, job, container)
+    except (PortError, Rejected):
+        return  # the outcome is in the log
 
 
 async def _side_by_side(settlements: list[Callable[[], Awaitable[None]]]) -> None:
@@ -93,7 +103,7 @@ async def _settle(engine: Engine, job: Job, container: Container) -> None:
         await engine.record([_observed(engine, container, found)], job)
     if found.identity is None:
         end, reason = end_of(engine, found, container.boot_id, lost)
-        await engine.record([events.ContainerExited(container.id, container.run, end.code, end.oom_killed, reason)], job)
+        await engine.record(launching.ended(container.id, container.run, end, reason), job)
         return
     await _settle_intents(engine, job, container)
     engine.spawn(start.watch, engine, container.id, container.run, start.plan_again(engine, container))

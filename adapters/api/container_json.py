@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
+from docket.adapters.api.container_request import RATES
 from docket.adapters.api.times import rfc3339
 from docket.domain.confinement.masks import MASKED_PATHS, READONLY_PATHS
 from docket.domain.engine import Engine
-from docket.domain.model.container.spec import ContainerSpec
+from docket.domain.model.container.spec import ContainerSpec, Resources
 from docket.domain.model.container.state import Container, ContainerStatus
 
 _S = ContainerStatus
@@ -222,10 +223,20 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "CpusetMems": resources.cpuset_mems,
         "PidsLimit": resources.pids_limit or None,
         "BlkioWeight": resources.blkio_weight,
+        **{name: _rates(resources, limit) for name, limit in RATES.items()},
+        "Devices": [
+            {"PathOnHost": each.source, "PathInContainer": each.target, "CgroupPermissions": each.permissions}
+            for each in spec.devices
+        ],
+        "DeviceCgroupRules": list(spec.device_rules) or None,
         "Runtime": "docket",
         "MaskedPaths": list(MASKED_PATHS if spec.masked_paths is None else spec.masked_paths),
         "ReadonlyPaths": list(READONLY_PATHS if spec.readonly_paths is None else spec.readonly_paths),
     }
+
+
+def _rates(resources: Resources, limit: str) -> list[dict[str, Any]] | None:
+    return [{"Path": each.device, "Rate": each.rate} for each in resources.blkio if each.limit == limit] or None
 
 
 def _bind_text(mount: Any) -> str:

@@ -10,7 +10,7 @@ from docket.domain.jobs.create import Create
 from docket.domain.model.container.spec import BlockIo, ContainerSpec, DeviceSpec, Resources, Ulimit
 
 _RESTART_POLICIES = frozenset({"", "no"})
-_RATES = {
+RATES = {
     "BlkioDeviceReadBps": "rbps",
     "BlkioDeviceWriteBps": "wbps",
     "BlkioDeviceReadIOps": "riops",
@@ -76,6 +76,12 @@ def create_request(body: Body, name: str) -> Create:
     return Create(spec, name, _arguments(body, "Entrypoint"), _arguments(body, "Cmd"), texts(body, "Env"))
 
 
+def update_request(body: Body) -> Resources:
+    """The body of ``POST /containers/{id}/update``; what it does not name stays as it is."""
+    _refuse_unsupported(body)
+    return resources_of(body)
+
+
 def resources_of(host: Body) -> Resources:
     """The limits of a create or an update."""
     return Resources(
@@ -92,7 +98,7 @@ def resources_of(host: Body) -> Resources:
         blkio_weight=integer(host, "BlkioWeight"),
         blkio=tuple(
             BlockIo(text(each, "Path"), limit, integer(each, "Rate"))
-            for key, limit in _RATES.items()
+            for key, limit in RATES.items()
             for each in objects(host, key)
         ),
         oom_kill_disable=flag(host, "OomKillDisable"),

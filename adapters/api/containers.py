@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from docket.adapters.api import container_json
-from docket.adapters.api.container_request import create_request
+from docket.adapters.api.container_request import create_request, update_request
 from docket.adapters.api.filters import parse_filters
 from docket.adapters.api.history import state_at
 from docket.adapters.api.logs import logs
@@ -42,6 +42,7 @@ def routes(engine: Engine) -> list[Route]:
         Route("POST", "/containers/{id}/pause", here.simple("pause")),
         Route("POST", "/containers/{id}/unpause", here.simple("unpause")),
         Route("POST", "/containers/{id}/rename", here.rename),
+        Route("POST", "/containers/{id}/update", here.update),
         Route("POST", "/containers/{id}/wait", here.wait),
         Route("DELETE", "/containers/{id}", here.remove),
         Route("GET", "/containers/{id}/top", here.top),
@@ -126,6 +127,14 @@ class Containers:
     async def rename(self, request: Request) -> Response:
         await self._run(request, "rename", request.query.get("name") or "")
         return Response.empty()
+
+    async def update(self, request: Request) -> Response:
+        body = await request.json()
+        if not isinstance(body, dict):
+            raise Rejected(InvalidArgument("the body of an update must be a JSON object"))
+        asked = update_request(body)
+        await self._run(request, "update", ask=asked)
+        return Response.json({"Warnings": []})
 
     async def remove(self, request: Request) -> Response:
         await self._run(request, "remove", ask=Remove(request.query.boolean("force"), request.query.boolean("v")))

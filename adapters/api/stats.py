@@ -71,6 +71,7 @@ def _message(engine: Engine, container: Container, now: Statistics, before: Stat
         },
         "networks": now.networks,
         "storage_stats": {},
+        **({"pressure_stats": now.pressure} if now.pressure else {}),
     }
 
 
@@ -84,5 +85,8 @@ def _cpu(sample: Statistics | None, cpus: int) -> dict[str, Any]:
             "usage_in_usermode": sample.cpu_user_ns or 0,
         },
         "system_cpu_usage": sample.system_cpu_ns,
+        "throttling_data": dict(
+            zip(("periods", "throttled_periods", "throttled_time"), sample.throttling or (0, 0, 0), strict=True)
+        ),
         "online_cpus": cpus,
     }

@@ -21,8 +21,10 @@ from docket.domain.jobs import (
     serveapi,
     start,
     stop,
+    update,
     wait,
 )
+from docket.domain.model.container.spec import Resources
 
 JOBS: dict[str, Handler] = {
     "create": create.create,
@@ -35,6 +37,7 @@ JOBS: dict[str, Handler] = {
     "wait": wait.wait,
     "remove": remove.remove,
     "rename": rename.rename,
+    "update": update.update,
     "logs": logs.logs,
     "attach": attach.attach,
     "exec_create": exec_.create,
@@ -52,5 +55,6 @@ REQUESTS: dict[str, type[int] | type[msgspec.Struct]] = {
     "stop": stop.Stop,
     "restart": stop.Stop,
     "remove": remove.Remove,
+    "update": Resources,
 }
 """The requests that may be recorded with a job, because they hold no secret and a replay needs them."""

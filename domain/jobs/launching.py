@@ -14,6 +14,7 @@ from docket.domain.confinement.security_options import parse_security_options, s
 from docket.domain.engine import Engine, Job
 from docket.domain.errors import Conflict, InvalidArgument, KernelError, PortError, Rejected, Unsupported
 from docket.domain.model import texts
+from docket.domain.model.container.events import ContainerEvent, ContainerExited, ContainerOutOfMemory
 from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.model.container.state import Container
 from docket.domain.model.exec.state import Exec
@@ -61,6 +62,12 @@ def environment_of(engine: Engine, spec: ContainerSpec) -> tuple[str, ...]:
     if spec.terminal and "TERM" not in spec.environment_names:
         own.append("TERM=xterm")
     return (*own, *entries)
+
+
+def ended(container: str, run: int, end: Exit, reason: str) -> list[ContainerEvent]:
+    """What is to be told of the end of a container's first process."""
+    exited = ContainerExited(container, run, end.code, end.oom_killed, reason)
+    return [ContainerOutOfMemory(container, run), exited] if end.oom_killed else [exited]
 
 
 def identity_of(started: Container | Exec) -> ProcessIdentity:

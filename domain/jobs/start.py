@@ -20,7 +20,7 @@ from docket.domain.model.job.events import JobFailed
 from docket.domain.plan import devices
 from docket.domain.plan.container import Confinement, Surroundings, container_plan
 from docket.domain.plan.operations import Plan
-from docket.domain.plan.settings import GivenDevice, Peers
+from docket.domain.plan.settings import HostDevices, Peers
 from docket.domain.ports import Launch, LaunchFailed, LogSettings, ProcessIdentity
 
 _DISK_PATIENCE_SECONDS = 1.0
@@ -74,11 +74,12 @@ def plan_of(
     confinement: Confinement,
     lowerdirs: tuple[str, ...],
     peers: Peers | None = None,
-    given: tuple[GivenDevice, ...] = (),
+    of_host: HostDevices | None = None,
 ) -> Plan:
     """The plan of the container's start, on this host as it is now."""
     ports = engine.ports
-    around = Surroundings(ports.kernel.host(), ports.places, lowerdirs, confinement, peers or Peers(), ports.files, given)
+    found = of_host or HostDevices()
+    around = Surroundings(ports.kernel.host(), ports.places, lowerdirs, confinement, peers or Peers(), ports.files, found)
     return container_plan(container.id, container.spec, around)
 
 
@@ -87,7 +88,7 @@ def plan_again(engine: Engine, container: Container) -> Plan:
     return plan_of(engine, container, launching.confinement_of(engine, container.spec), ())
 
 
-async def devices_of(engine: Engine, spec: ContainerSpec) -> tuple[GivenDevice, ...]:
+async def devices_of(engine: Engine, spec: ContainerSpec) -> HostDevices:
     """The host's devices that the container gets, with the numbers that they have now. Raises `Rejected` for a missing one."""
     kernel = engine.ports.kernel
     devices.check(spec, kernel.host())
@@ -95,14 +96,15 @@ async def devices_of(engine: Engine, spec: ContainerSpec) -> tuple[GivenDevice, 
     if spec.privileged:
         own = {each.target for several in found for each in several}
         found.append(tuple(each for each in devices.of_the_host(await kernel.devices("/dev")) if each.target not in own))
-    return tuple(each for several in found for each in several)
+    given = tuple(each for several in found for each in several)
+    return HostDevices(given, await devices.block_devices(kernel, spec.resources))
 
 
-def _prepare(engine: Engine, container: Container, given: tuple[GivenDevice, ...]) -> tuple[Confinement, Plan, Launch]:
+def _prepare(engine: Engine, container: Container, of_host: HostDevices) -> tuple[Confinement, Plan, Launch]:
     ports, spec = engine.ports, container.spec
     confinement = launching.confinement_of(engine, spec)
     lowerdirs = ports.rootfs.lowerdirs(container.layers)
-    plan = plan_of(engine, container, confinement, lowerdirs, _peers(engine, container), given)
+    plan = plan_of(engine, container, confinement, lowerdirs, _peers(engine, container), of_host)
     launch = Launch(
         container.id,
         plan,
@@ -187,7 +189,7 @@ async def watch(engine: Engine, container_id: str, run: int, plan: Plan) -> None
         end, reason = await launching.lost(engine, container_id, identity, str(error))
     engine.releasing[container_id] = released = trio.Event()
     try:
-        await engine.record_surely([events.ContainerExited(container_id, run, end.code, end.oom_killed, reason)], job)
+        await engine.record_surely(launching.ended(container_id, run, end, reason), job)
         await launching.release(engine, job, container_id, ports.places.exit_file(container_id), plan.release())
     finally:
         del engine.releasing[container_id]

@@ -28,6 +28,7 @@ _DECIDERS: dict[type[msgspec.Struct], Callable[[EngineState, Any], Sequence[Even
     container_commands.PauseContainer: container.pause,
     container_commands.UnpauseContainer: container.unpause,
     container_commands.RenameContainer: container.rename,
+    container_commands.UpdateContainer: container.update,
     container_commands.RemoveContainer: container.remove,
     exec_commands.CreateExec: exec_.create,
     exec_commands.StartExec: exec_.start,

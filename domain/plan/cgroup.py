@@ -5,6 +5,8 @@ A limit whose controller the host cannot give is refused with the reason; none i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from docket.domain.errors import Rejected, Unsupported
 from docket.domain.model.container.spec import Resources
 from docket.domain.plan import operations as op
@@ -14,12 +16,15 @@ _PERIOD_US = 100_000
 DEFAULT_PIDS = 32_768
 
 
-def settings(resources: Resources) -> tuple[tuple[str, str, str], ...]:
-    """``(controller, file, value)`` for every limit that was asked for."""
+def settings(
+    resources: Resources, host: HostFacts | None = None, numbers: Mapping[str, str] | None = None
+) -> tuple[tuple[str, str, str], ...]:
+    """``(controller, file, value)`` for every limit that was asked for; ``numbers`` are those of the block devices by path."""
     wanted: list[tuple[str, str, str]] = []
     if resources.memory_bytes:
         wanted.append(("memory", "memory.max", str(resources.memory_bytes)))
-        wanted.append(("memory", "memory.swap.max", _swap(resources)))
+        if resources.memory_swap_bytes or host is None or host.swap_accounting:
+            wanted.append(("memory", "memory.swap.max", _swap(resources)))
     if resources.memory_reservation_bytes:
         wanted.append(("memory", "memory.low", str(resources.memory_reservation_bytes)))
     if resources.cpu_shares:
@@ -34,8 +39,20 @@ def settings(resources: Resources) -> tuple[tuple[str, str, str], ...]:
         wanted.append(("pids", "pids.max", "max" if resources.pids_limit < 0 else str(resources.pids_limit)))
     if resources.blkio_weight:
         wanted.append(("io", "io.weight", f"default {1 + (resources.blkio_weight - 10) * 9999 // 990}"))
-    wanted += [("io", "io.max", f"{limit.device} {limit.limit}={limit.rate}") for limit in resources.blkio]
+    found = numbers or {}
+    wanted += [
+        ("io", "io.max", f"{found.get(limit.device, limit.device)} {limit.limit}={limit.rate or 'max'}")
+        for limit in resources.blkio
+    ]
     return tuple(wanted)
+
+
+def unlimited(file: str, value: str) -> str:
+    """What takes back a limit that was written to ``file``."""
+    if file == "io.max":
+        device, _, limit = value.partition(" ")
+        return f"{device} {limit.partition('=')[0]}=max"
+    return {"cpu.weight": "100", "io.weight": "default 100", "memory.low": "0"}.get(file, "" if "cpuset" in file else "max")
 
 
 def _swap(resources: Resources) -> str:
@@ -60,7 +77,11 @@ def _cpu_max(resources: Resources) -> str:
 
 def check(resources: Resources, host: HostFacts) -> None:
     """Raises `Rejected` when a limit needs a controller that this host cannot give."""
-    for controller, file, _ in settings(resources):
+    if resources.memory_swap_bytes and not host.swap_accounting:
+        raise Rejected(Unsupported("cannot set memory.swap.max as asked: this kernel does not account for swap"))
+    if resources.oom_kill_disable:
+        raise Rejected(Unsupported("cannot disable the OOM killer: cgroup v2 has no such setting"))
+    for controller, file, _ in settings(resources, host):
         if controller in host.controllers:
             continue
         if controller in host.cgroup_v1_controllers:
@@ -70,11 +91,13 @@ def check(resources: Resources, host: HostFacts) -> None:
         raise Rejected(Unsupported(f"cannot set {file} as asked: {reason}"))
 
 
-def prepare(path: str, resources: Resources, host: HostFacts) -> tuple[op.AnyOperation, ...]:
+def prepare(
+    path: str, resources: Resources, host: HostFacts, numbers: Mapping[str, str] | None = None
+) -> tuple[op.AnyOperation, ...]:
     """The operations that make and limit the cgroup at ``path``; nothing without a cgroup2 hierarchy."""
     if not path:
         return ()
-    wanted = settings(resources)
+    wanted = settings(resources, host, numbers)
     if not resources.pids_limit and "pids" in host.controllers:
         wanted = (*wanted, ("pids", "pids.max", str(DEFAULT_PIDS)))
     counted = tuple(name for name in ("cpu", "memory", "pids", "io", "cpuset") if name in host.controllers)

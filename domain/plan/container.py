@@ -20,7 +20,7 @@ from docket.domain.plan import cgroup as cgroups
 from docket.domain.plan import devices, rootfs
 from docket.domain.plan import operations as op
 from docket.domain.plan.operations import Plan
-from docket.domain.plan.settings import GivenDevice, HostFiles, Peers, Places
+from docket.domain.plan.settings import HostDevices, HostFiles, Peers, Places
 from docket.domain.ports import HostFacts, ProcessIdentity
 
 
@@ -43,7 +43,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     confinement: Confinement
     peers: Peers = Peers()
     files: HostFiles = HostFiles()
-    devices: tuple[GivenDevice, ...] = ()
+    devices: HostDevices = HostDevices()
 
 
 def container_plan(container: str, spec: ContainerSpec, around: Surroundings) -> Plan:
@@ -53,8 +53,8 @@ def container_plan(container: str, spec: ContainerSpec, around: Surroundings) ->
     return Plan(
         prepare=(
             *rootfs.prepare(container, spec, around.places, around.files),
-            *cgroups.prepare(cgroup, spec.resources, around.host),
-            *devices.filter_of(cgroup, spec, around.devices),
+            *cgroups.prepare(cgroup, spec.resources, around.host, around.devices.numbers),
+            *devices.filter_of(cgroup, spec, around.devices.given),
             *joined,
         ),
         process=op.Clone(_namespaces(spec), cgroup),
@@ -64,7 +64,9 @@ def container_plan(container: str, spec: ContainerSpec, around: Surroundings) ->
             *_join_peers(around.peers),
             *((op.Unshare(("cgroup",)),) if cgroup and spec.cgroupns != "host" else ()),
             *_names(spec),
-            *rootfs.mounts(container, spec, around.lowerdirs, around.places, around.host, around.peers.ipc, around.devices),
+            *rootfs.mounts(
+                container, spec, around.lowerdirs, around.places, around.host, around.peers.ipc, around.devices.given
+            ),
             op.MakeDirectoryInRoot(spec.working_directory or "/"),
             op.ResolveUser(spec.user, spec.group_add),
             *((op.OpenTerminal(*spec.console_size),) if spec.terminal else ()),

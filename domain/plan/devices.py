@@ -7,10 +7,10 @@ from base64 import b64encode
 from docket.domain.confinement.device_rules import device_program, parse_rule
 from docket.domain.confinement.masks import DEVICE_LINKS, DEVICE_NODES, DeviceRule, device_rules
 from docket.domain.errors import InvalidArgument, Rejected, Unsupported
-from docket.domain.model.container.spec import ContainerSpec, DeviceSpec
+from docket.domain.model.container.spec import ContainerSpec, DeviceSpec, Resources
 from docket.domain.plan import operations as op
 from docket.domain.plan.settings import GivenDevice
-from docket.domain.ports import HostDevice, HostFacts
+from docket.domain.ports import HostDevice, HostFacts, Kernel
 
 _OF_EVERY_CONTAINER = frozenset(
     (*(f"/dev/{node.name}" for node in DEVICE_NODES), *(path for path, _ in DEVICE_LINKS), "/dev/console", "/dev/ptmx")
@@ -66,3 +66,14 @@ def nodes(spec: ContainerSpec, devices: tuple[GivenDevice, ...]) -> tuple[op.Any
             for each in devices
         )
     return tuple(op.BindInRoot(each.device.path, each.target, recursive=False) for each in devices)
+
+
+async def block_devices(kernel: Kernel, resources: Resources) -> dict[str, str]:
+    """The numbers of the block devices that limits name. Raises `Rejected` for a path that is none."""
+    numbers: dict[str, str] = {}
+    for path in dict.fromkeys(limit.device for limit in resources.blkio):
+        found = await kernel.devices(path)
+        if len(found) != 1 or found[0].kind != "b":
+            raise Rejected(InvalidArgument(f"cannot limit {path}: no such block device"))
+        numbers[path] = f"{found[0].major}:{found[0].minor}"
+    return numbers

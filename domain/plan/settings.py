@@ -77,3 +77,11 @@ class GivenDevice(msgspec.Struct, frozen=True):
     device: HostDevice
     target: str
     permissions: str = "rwm"
+
+
+class HostDevices(msgspec.Struct, frozen=True):
+    """What a plan needs to know of the host's devices: those that the container gets, and the ones that its limits name."""
+
+    given: tuple[GivenDevice, ...] = ()
+    numbers: dict[str, str] = {}
+    """``major:minor`` of block devices, by path."""

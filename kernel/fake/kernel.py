@@ -290,6 +290,15 @@ class FakeKernel:
                 raise _error(f"send signal {signal}", failure) from failure
             return True
 
+    async def configure(self, key: str, operations: Sequence[Operation]) -> None:
+        async with self._call(key, "configure", ""):
+            task = Task(self.model.init, self._shims.silence)
+            for operation in operations:
+                try:
+                    self._operation(key, operation, task, [])
+                except CallFailed as failure:
+                    raise _error(operation.describe(), failure) from failure
+
     async def freeze(self, cgroup: str) -> None:
         await self._write_freezer("freeze", cgroup, "1")
 

@@ -183,7 +183,7 @@ class LinuxKernel:
             with suppress(OSError, trio.ClosedResourceError):
                 await shim.socket.send(b'{"release":true}')
             self._forget(key)
-        failures = [failure for operation in operations if (failure := _undo(operation)) is not None]
+        failures = [failure for operation in operations if (failure := _perform(operation)) is not None]
         with _calls("remove what a shim kept", exit_file):
             for path in (exit_file, f"{exit_file}.new"):
                 with suppress(FileNotFoundError):
@@ -221,6 +221,12 @@ class LinuxKernel:
         finally:
             os.close(pidfd)
         return True
+
+    async def configure(self, key: str, operations: Sequence[Operation]) -> None:
+        for operation in operations:
+            failure = _perform(operation)
+            if failure is not None:
+                raise failure
 
     async def freeze(self, cgroup: str) -> None:
         await _set_frozen(cgroup, True)
@@ -329,7 +335,7 @@ def _read_exit(path: str) -> Exit | None:
     return Exit(told.code, told.oom, told.time_ns)
 
 
-def _undo(operation: Operation) -> KernelError | None:
+def _perform(operation: Operation) -> KernelError | None:
     try:
         perform(Context([], []), msgspec.to_builtins(operation))
     except SyscallError as error:

@@ -68,7 +68,24 @@ def statistics(cgroup: str, pid: int) -> Statistics:
         pids_limit=_number(f"{cgroup}/pids.max"),
         io=_io(f"{cgroup}/io.stat"),
         networks=_networks(pid),
+        throttling=_throttling(cpu),
+        pressure={name: found for name in ("cpu", "memory", "io") if (found := _pressure(f"{cgroup}/{name}.pressure"))},
     )
+
+
+def _throttling(cpu: dict[str, int]) -> tuple[int, int, int] | None:
+    if "nr_periods" not in cpu:
+        return None
+    return cpu["nr_periods"], cpu["nr_throttled"], cpu["throttled_usec"] * 1000
+
+
+def _pressure(path: str) -> dict[str, dict[str, float]]:
+    """Lines such as ``some avg10=0.00 avg60=0.00 avg300=0.00 total=0`` (Documentation/accounting/psi.rst)."""
+    rows = {}
+    for line in read_text(path).splitlines():
+        kind, *pairs = line.split()
+        rows[kind] = {name: float(value) for name, _, value in (pair.partition("=") for pair in pairs)}
+    return rows
 
 
 def _keyed(path: str) -> dict[str, int]:

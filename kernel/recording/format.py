@@ -107,6 +107,7 @@ class _CallLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         "exited",
         "release",
         "signal",
+        "configure",
         "freeze",
         "thaw",
         "attach",

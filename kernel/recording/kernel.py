@@ -141,6 +141,11 @@ class RecordingKernel:
             call.result = sent = await self._inner.signal(key, identity, signal)
             return sent
 
+    async def configure(self, key: str, operations: Sequence[Operation]) -> None:
+        with self._recorded("configure", key, {}) as call:
+            call.operations = tuple(OperationLine(call.symbols.symbolised(operation)) for operation in operations)
+            await self._inner.configure(key, operations)
+
     async def freeze(self, cgroup: str) -> None:
         await self._plain("freeze", "", {"cgroup": cgroup}, self._inner.freeze(cgroup))
 

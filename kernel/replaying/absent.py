@@ -69,6 +69,9 @@ class AbsentKernel:
     async def release(self, key: str, directory: str, exit_file: str, operations: Sequence[Operation]) -> None:
         raise _absent()
 
+    async def configure(self, key: str, operations: Sequence[Operation]) -> None:
+        raise _absent()
+
     async def signal(self, key: str, identity: ProcessIdentity, signal: int) -> bool:
         raise _absent()
 

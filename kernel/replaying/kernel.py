@@ -148,6 +148,10 @@ class ReplayingKernel:
         self._raise(recorded)
         return self._values.plain(recorded.result, bool, recorded.line)
 
+    async def configure(self, key: str, operations: Sequence[Operation]) -> None:
+        lines = tuple(OperationLine(self._symbols.symbolised(operation)) for operation in operations)
+        self._raise(await self._answer("configure", key, {}, lines))
+
     async def freeze(self, cgroup: str) -> None:
         self._raise(await self._answer("freeze", "", {"cgroup": cgroup}))
 

@@ -208,8 +208,8 @@ def test_docker_py_attaches_before_the_start(client: docker.DockerClient) -> Non
     assert made.wait()["StatusCode"] == 0
 
 
-def test_many_clients_that_vanish_leave_nothing_behind(daemon: Daemon, client: docker.DockerClient) -> None:
-    """S42: 200 attachments closed at once, to a container that runs and to one that only waits: no descriptor stays open."""
+def test_s42_many_clients_that_vanish_leave_nothing_behind(daemon: Daemon, client: docker.DockerClient) -> None:
+    """200 attachments closed at once, to a container that runs and to one that only waits: no descriptor stays open."""
     running = client.containers.run(IMAGE, ["sleep", "1000"], detach=True)
     waiting = client.containers.create(IMAGE, ["true"])
 

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from docker_daemon import Daemon
+from docker_daemon import DAEMON, Daemon
 from hostile_images import import_image
 
 pytestmark = [
@@ -43,6 +46,7 @@ def digests(paths: list[Path]) -> list[str]:
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
 
 
+@pytest.mark.long
 def test_s01_no_container_reaches_the_engines_executable(daemon: Daemon, tmp_path: Path) -> None:
     """A container that opens every /proc/N/exe for writing while execs and entry points pass through it (CVE-2019-5736).
 
@@ -75,6 +79,7 @@ def leaky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     daemon.stop()
 
 
+@pytest.mark.long
 def test_s02_no_descriptor_of_the_hosts_is_a_working_directory(leaky: Daemon, tmp_path: Path) -> None:
     """In create, in exec, and as a link of the image's (CVE-2024-21626): refused, and nothing but 0, 1, 2 is open inside."""
     links = {f"w{number}": f"/proc/self/fd/{number}" for number in range(3, 16)}
@@ -92,6 +97,7 @@ def test_s02_no_descriptor_of_the_hosts_is_a_working_directory(leaky: Daemon, tm
     leaky.out("rm", "-f", made)
 
 
+@pytest.mark.long
 def test_s03_a_joining_process_is_not_traced_or_read(daemon: Daemon) -> None:
     """In-container root looks into the root of every process that comes (CVE-2016-9962): it never sees the host's."""
     loop = (
@@ -130,6 +136,7 @@ class Racer:
         self._thread.join()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mount", [["--tmpfs", "/v/place/made"], ["-v", "/etc:/v/place/made:ro"], ["-w", "/v/place/made"]])
 def test_s04_s07_a_swapped_mount_point_leads_nowhere(daemon: Daemon, tmp_path: Path, mount: list[str]) -> None:
     """A volume's directory becomes a link to a host directory while mounts below it are made (CVE-2021-30465, CVE-2024-45310).
@@ -326,3 +333,47 @@ def test_s16_a_busy_bind_does_not_lose_its_data(daemon: Daemon, tmp_path: Path) 
     holder.kill()
     holder.wait()
     holder.stdout.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--security-opt", "no-new-privileges"],
+        ["--cap-drop", "ALL", "--cap-add", "CHOWN"],
+        ["--security-opt", "seccomp=unconfined"],
+        ["--security-opt", "preset=strict"],
+        ["--privileged"],
+    ],
+    ids=" ".join,
+)
+def test_s58_what_the_log_says_of_a_start_is_in_force(daemon: Daemon, options: list[str]) -> None:
+    """The security of a start is in its event, and equals what /proc says of the process."""
+    made = daemon.out("run", "-d", *options, "docket/base", "sleep", "1000")
+    pid = daemon.out("inspect", "-f", "{{.State.Pid}}", made)
+    status = Path(f"/proc/{pid}/status").read_text()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    command = [sys.executable, "-c", DAEMON, "-H", daemon.host, "log", "--json"]
+    shown = subprocess.run(command, text=True, capture_output=True, timeout=60, check=True).stdout
+    entries = [json.loads(line) for line in shown.splitlines()]
+    started = next(each["data"] for each in entries if each["type"] == "ContainerStarted" and each["data"]["container"] == made)
+    assert int(fields["CapBnd"], 16) == started["capabilities"]
+    assert fields["NoNewPrivs"] == str(int(started["no_new_privileges"]))
+    assert fields["Seccomp"] == ("2" if started["seccomp"] else "0")
+    assert started["privileged"] == ("--privileged" in options)
+    daemon.out("rm", "-f", made)
+
+
+def test_s49_each_container_has_its_own_environment(daemon: Daemon) -> None:
+    """Containers that are created and started side by side see their own variables, the image's, and no others."""
+
+    def run(number: int) -> set[str]:
+        options = [word for each in range(number % 3 + 1) for word in ("-e", f"OWN{each}={number}")]
+        return set(daemon.out("run", "--rm", *options, "docket/base", "env").splitlines())
+
+    alone = set(daemon.out("run", "--rm", "docket/base", "env").splitlines())
+    common = {line for line in alone if not line.startswith("HOSTNAME=")}
+    with ThreadPoolExecutor(6) as several:
+        for number, seen in enumerate(several.map(run, range(18))):
+            own = {f"OWN{each}={number}" for each in range(number % 3 + 1)}
+            assert {line for line in seen if not line.startswith("HOSTNAME=")} == common | own

@@ -702,6 +702,23 @@ async def test_limits_of_a_cgroup_are_kept(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("bench", LIMITED, indirect=True)
+async def test_a_running_process_is_configured_up_to_the_first_failure(bench: Bench) -> None:
+    """Limits are written while it runs; what comes after a failure is not, and the failure is told."""
+    cgroup = bench.cgroup("ten")
+    prepare = (op.CreateCgroup(cgroup, ("pids",)), op.WriteCgroup(cgroup, "pids.max", "20"))
+    running = await bench.start(bench.plan("sleep", "1000", prepare=prepare, cgroup=cgroup))
+    await bench.kernel.configure("box", [op.WriteCgroup(cgroup, "pids.max", "30")])
+    assert bench.ground.read(f"{cgroup}/pids.max").strip() == b"30"
+    with pytest.raises(KernelError) as caught:
+        await bench.kernel.configure(
+            "box", [op.WriteCgroup(cgroup, "pids.nonsense", "1"), op.WriteCgroup(cgroup, "pids.max", "40")]
+        )
+    assert (caught.value.operation, caught.value.errno) == (f"set pids.nonsense = 1 in {cgroup}", ENOENT)
+    assert bench.ground.read(f"{cgroup}/pids.max").strip() == b"30"
+    await bench.kill(running)
+
+
+@pytest.mark.parametrize("bench", LIMITED, indirect=True)
 async def test_a_group_with_controllers_for_children_takes_no_process(bench: Bench) -> None:
     """EBUSY of the clone: a cgroup that gives domain controllers to children has no processes of its own."""
     cgroup = bench.cgroup("eight")

@@ -76,7 +76,7 @@ def check_named(engine: Engine, kernel: FakeKernel) -> None:
 def check_quiet(engine: Engine, kernel: FakeKernel) -> None:
     """Nothing is under way: no open intent, no open job, and no trace of anything that does not run."""
     state = engine.state
-    open_ones = [container.id for container in state.containers.values() if container.unsettled]
+    open_ones = [container.id for container in state.containers.values() if container.unsettled or container.updating]
     assert not open_ones, f"unsettled: {open_ones}"
     assert not any(container.status is ContainerStatus.STOPPING for container in state.containers.values())
     running = {container.id for container in state.containers.values() if container.alive}

@@ -205,6 +205,15 @@ async def kill(engine: Engine, bench: Bench) -> None:
     await ask(engine, "kill", "web", "9", request=9)
 
 
+async def update(engine: Engine, bench: Bench) -> None:
+    """Other limits while it runs, a refused one, and others for the next start."""
+    await ask(engine, "update", "web", request=bench.resources())
+    await ask(engine, "update", "web", request=Resources(cpuset_cpus="nonsense"))
+    await ask(engine, "stop", "web", request=Stop(timeout_seconds=0))
+    await ask(engine, "update", "web", request=bench.resources())
+    await start(engine, "web")
+
+
 async def restart(engine: Engine, bench: Bench) -> None:
     await ask(engine, "restart", "web", request=Stop(timeout_seconds=0))
 
@@ -332,6 +341,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("start that fails", _image, start_that_fails),
     Scenario("stop", _running, stop),
     Scenario("kill", _running, kill),
+    Scenario("update", _running, update),
     Scenario("restart", _running, restart),
     Scenario("remove", _exited, remove),
     Scenario("remove forced", _running, remove_forced),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from docket.domain.model.container.spec import ContainerSpec
+from docket.domain.model.container.spec import ContainerSpec, Resources
 
 
 class CreateContainer(msgspec.Struct, frozen=True):
@@ -48,6 +48,13 @@ class RenameContainer(msgspec.Struct, frozen=True):
     name: str
 
 
+class UpdateContainer(msgspec.Struct, frozen=True):
+    """``resources`` that are not asked for stay as they are."""
+
+    container: str
+    resources: Resources
+
+
 class RemoveContainer(msgspec.Struct, frozen=True):
     container: str
 
@@ -60,5 +67,6 @@ ContainerCommand = (
     | PauseContainer
     | UnpauseContainer
     | RenameContainer
+    | UpdateContainer
     | RemoveContainer
 )

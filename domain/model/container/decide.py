@@ -10,6 +10,7 @@ from docket.domain.errors import Conflict, NotFound, NotModified, Rejection
 from docket.domain.model import texts
 from docket.domain.model.container import commands, events
 from docket.domain.model.container.names import check_name, generate_name
+from docket.domain.model.container.spec import updated
 from docket.domain.model.container.state import Container, ContainerStatus
 from docket.domain.model.image.state import ImageStatus
 from docket.domain.model.state import EngineState
@@ -123,6 +124,18 @@ def rename(state: EngineState, command: commands.RenameContainer) -> Decision:
     if holder is not None:
         return texts.name_in_use(name, holder)
     return [events.ContainerRenamed(container.id, name, container.name)]
+
+
+def update(state: EngineState, command: commands.UpdateContainer) -> Decision:
+    container = find_container(state, command.container)
+    if isinstance(container, Rejection):
+        return container
+    if container.status in {ContainerStatus.REMOVING, ContainerStatus.DEAD}:
+        return Conflict(f"container {container.id} is marked for removal and cannot be updated")
+    if container.unsettled or container.updating is not None:
+        return _unsettled(container)
+    wanted = updated(container.spec.resources, command.resources)
+    return [(events.ContainerUpdating if container.alive else events.ContainerUpdated)(container.id, wanted)]
 
 
 def remove(state: EngineState, command: commands.RemoveContainer) -> Decision:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from docket.domain.log import Event
-from docket.domain.model.container.spec import ContainerSpec
+from docket.domain.model.container.spec import ContainerSpec, Resources
 
 
 class ContainerEvent(Event, frozen=True, gc=False):
@@ -126,6 +126,30 @@ class ContainerUnpauseFailed(ContainerEvent, frozen=True, gc=False):
     message: str
 
 
+class ContainerUpdating(ContainerEvent, frozen=True, gc=False):
+    """Intent: the running container is about to get other limits."""
+
+    resources: Resources
+
+
+class ContainerUpdated(ContainerEvent, frozen=True, gc=False):
+    """The container has other limits; one that does not run gets them when it starts."""
+
+    resources: Resources
+
+
+class ContainerUpdateFailed(ContainerEvent, frozen=True, gc=False):
+    """The limits are what they were."""
+
+    message: str
+
+
+class ContainerOutOfMemory(ContainerEvent, frozen=True, gc=False):
+    """The kernel killed in the container for memory; told when its first process has ended."""
+
+    run: int
+
+
 class ContainerExited(ContainerEvent, frozen=True, gc=False, omit_defaults=True):
     """The first process ended: ``exit_code`` is its status, or 128 + the signal that killed it."""
 
@@ -175,6 +199,10 @@ EVENTS: tuple[type[ContainerEvent], ...] = (
     ContainerUnpausing,
     ContainerUnpaused,
     ContainerUnpauseFailed,
+    ContainerUpdating,
+    ContainerUpdated,
+    ContainerUpdateFailed,
+    ContainerOutOfMemory,
     ContainerExited,
     ContainerDrifted,
     ContainerRemoving,

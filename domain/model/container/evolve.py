@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from docket.domain.model.container import events
 from docket.domain.model.container.state import TRANSITIONS, Container
 
@@ -78,6 +80,19 @@ def _kill_ended(
         container.killing.remove(event.signal)
 
 
+def _updating(state: EngineState, container: Container, event: events.ContainerUpdating, time_ns: int) -> None:
+    container.updating = event.resources
+
+
+def _updated(state: EngineState, container: Container, event: events.ContainerUpdated, time_ns: int) -> None:
+    container.updating = None
+    container.spec = msgspec.structs.replace(container.spec, resources=event.resources)
+
+
+def _update_failed(state: EngineState, container: Container, event: events.ContainerUpdateFailed, time_ns: int) -> None:
+    container.updating = None
+
+
 def _exited(state: EngineState, container: Container, event: events.ContainerExited, time_ns: int) -> None:
     container.pid = 0
     container.killing = []
@@ -117,6 +132,9 @@ _CHANGES: dict[type[events.ContainerEvent], Callable[[EngineState, Container, An
     events.ContainerKilling: _killing,
     events.ContainerKilled: _kill_ended,
     events.ContainerKillFailed: _kill_ended,
+    events.ContainerUpdating: _updating,
+    events.ContainerUpdated: _updated,
+    events.ContainerUpdateFailed: _update_failed,
     events.ContainerExited: _exited,
     events.ContainerDrifted: _drifted,
     events.ContainerRemoved: _removed,

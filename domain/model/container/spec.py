@@ -71,6 +71,18 @@ class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
     oom_kill_disable: bool = False
 
 
+def updated(resources: Resources, asked: Resources) -> Resources:
+    """``resources`` with what was asked for in their place. CPUs by count and by quota replace each other, as in Docker."""
+    changes = {name: value for name in Resources.__struct_fields__ if (value := getattr(asked, name))}
+    if asked.nano_cpus:
+        changes |= {"cpu_quota_us": 0, "cpu_period_us": 0}
+    elif asked.cpu_quota_us or asked.cpu_period_us:
+        changes["nano_cpus"] = 0
+    if asked.memory_bytes and not asked.memory_swap_bytes and resources.memory_swap_bytes > 0:
+        changes["memory_swap_bytes"] = max(resources.memory_swap_bytes, asked.memory_bytes)
+    return msgspec.structs.replace(resources, **changes)
+
+
 class ContainerSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     # What runs.
     image: str = ""

@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from docket.domain.model.container import events
-from docket.domain.model.container.spec import ContainerSpec
+from docket.domain.model.container.spec import ContainerSpec, Resources
 
 
 class ContainerStatus(StrEnum):
@@ -119,6 +119,8 @@ class Container(msgspec.Struct):
     execs: list[str] = []
     killing: list[int] = []
     """Signals that are about to be sent: intents of `ContainerKilling` that are open."""
+    updating: Resources | None = None
+    """The limits that it is about to get: the intent of `ContainerUpdating` is open."""
     drifted: tuple[str, ...] = ()
     """What the present run has lost behind the engine's back."""
     changed: int = 0

@@ -10,7 +10,7 @@ from docket.domain.errors import Conflict, InvalidArgument, NotFound, NotModifie
 from docket.domain.log import Event
 from docket.domain.model.container import commands, events
 from docket.domain.model.container.decide import Unsettled
-from docket.domain.model.container.spec import ContainerSpec
+from docket.domain.model.container.spec import ContainerSpec, Resources, updated
 from docket.domain.model.container.state import TRANSITIONS, ContainerStatus
 from docket.domain.model.decide import Command, decide
 from docket.domain.model.image.events import ImageDefaults, ImageImported
@@ -55,6 +55,64 @@ def test_a_command_waits_while_an_intent_is_open() -> None:
     """Between intent and outcome a command is neither refused nor carried out twice."""
     for command in (commands.StartContainer(C), commands.StopContainer(C, 15, 10), commands.PauseContainer(C)):
         assert isinstance(when([CREATED, STARTING], command), Unsettled)
+
+
+def test_an_update_of_a_running_container_is_an_intent_and_of_another_one_a_fact() -> None:
+    """What is not asked for stays; a container that does not run has nothing to be written yet."""
+    before = events.ContainerUpdated(C, Resources(memory_bytes=1 << 30, pids_limit=5))
+    asked = commands.UpdateContainer("web", Resources(pids_limit=7))
+    merged = Resources(memory_bytes=1 << 30, pids_limit=7)
+    assert when([CREATED, before], asked) == [events.ContainerUpdated(C, merged)]
+    assert when([*RUNNING, before], asked) == [events.ContainerUpdating(C, merged)]
+
+
+def test_limits_are_what_they_were_when_an_update_fails() -> None:
+    """Only the outcome changes the container, and one update comes after the other."""
+    asked = Resources(pids_limit=7)
+    updating = [*RUNNING, events.ContainerUpdating(C, asked)]
+    assert given(*updating).containers[C].spec.resources == Resources()
+    assert isinstance(when(updating, commands.UpdateContainer(C, asked)), Unsettled)
+    failed = given(*updating, events.ContainerUpdateFailed(C, "write cpuset.mems: errno 22")).containers[C]
+    assert (failed.spec.resources, failed.updating) == (Resources(), None)
+    done = given(*updating, events.ContainerUpdated(C, asked)).containers[C]
+    assert (done.spec.resources, done.updating) == (asked, None)
+
+
+def test_a_container_that_is_being_removed_is_not_updated() -> None:
+    """Docker answers 409."""
+    history = [CREATED, events.ContainerRemoving(C)]
+    assert isinstance(when(history, commands.UpdateContainer(C, Resources(pids_limit=7))), Conflict)
+
+
+@pytest.mark.parametrize(
+    ("had", "asked", "has"),
+    [
+        (Resources(nano_cpus=5), Resources(cpu_quota_us=7), Resources(cpu_quota_us=7)),
+        (Resources(cpu_quota_us=7, cpu_period_us=9), Resources(nano_cpus=5), Resources(nano_cpus=5)),
+        (
+            Resources(memory_bytes=4, memory_swap_bytes=6),
+            Resources(memory_bytes=5),
+            Resources(memory_bytes=5, memory_swap_bytes=6),
+        ),
+        (
+            Resources(memory_bytes=4, memory_swap_bytes=6),
+            Resources(memory_bytes=8),
+            Resources(memory_bytes=8, memory_swap_bytes=8),
+        ),
+        (Resources(cpuset_cpus="0"), Resources(), Resources(cpuset_cpus="0")),
+    ],
+)
+def test_an_update_merges_as_docker_does(had: Resources, asked: Resources, has: Resources) -> None:
+    """CPUs by count and by quota replace each other, and memory with swap is never less than memory."""
+    assert updated(had, asked) == has
+
+
+@pytest.mark.parametrize(
+    "name", ["-rm", "--privileged", "a b", "a;b", "a'b", 'a"b', "$(id)", "a\nb", "a/b", "a`b", "a|b", "a\\b"]
+)
+def test_s43_a_name_that_a_program_could_take_for_an_option_is_none(name: str) -> None:
+    """Names reach command lines of people and of firewalls: nothing that a shell or an option parser reads is in one."""
+    assert isinstance(when([], create(name)), InvalidArgument)
 
 
 def test_a_name_belongs_to_one_container() -> None:
