@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from docket.adapters.api.history import state_at
+from docket.adapters.api.times import NEVER
 from docket.adapters.http import HttpError, Request, Response, Route, Stream, StreamSender
 from docket.domain.engine import Engine
 from docket.domain.errors import Rejected, Rejection
@@ -29,7 +30,8 @@ def routes(engine: Engine) -> list[Route]:
         return Response.json(_inspect(_found(engine, request)))
 
     async def tag(request: Request) -> Response:
-        reference = f"{request.query.get('repo') or ''}:{request.query.get('tag') or 'latest'}"
+        repository, name = request.query.get("repo") or "", request.query.get("tag")
+        reference = f"{repository}:{name}" if name else repository
         await engine.run(engine.job("tag", (request.parameters["name"], reference), request.peer.actor))
         return Response.empty(201)
 
@@ -96,6 +98,8 @@ def _inspect(image: Image) -> dict[str, Any]:
         "RepoDigests": [],
         "Parent": "",
         "Comment": image.comment,
+        "DockerVersion": "",
+        "Metadata": {"LastTagTime": NEVER},
         "Created": image.created,
         "Author": image.author,
         "Architecture": image.architecture,
@@ -110,6 +114,7 @@ def _inspect(image: Image) -> dict[str, Any]:
             "Entrypoint": None if defaults.entrypoint is None else list(defaults.entrypoint),
             "WorkingDir": defaults.working_directory,
             "Labels": defaults.labels,
+            "OnBuild": None,
             "ExposedPorts": {port: {} for port in defaults.exposed_ports},
             "Volumes": {path: {} for path in defaults.volumes},
         },
