@@ -120,7 +120,9 @@ def _device(device: Body) -> DeviceSpec:
 
 
 def _signal(name: str) -> str:
-    return "" if not name else str(parse_signal(name))
+    if name:
+        parse_signal(name)
+    return name
 
 
 def _console(host: Body) -> tuple[int, int]:

@@ -52,8 +52,8 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "AutoRemove": spec.auto_remove,
         "ConsoleSize": list(spec.console_size),
-        "CapAdd": list(spec.cap_add) or None,
-        "CapDrop": list(spec.cap_drop) or None,
+        "CapAdd": [_capability(name) for name in spec.cap_add] or None,
+        "CapDrop": [_capability(name) for name in spec.cap_drop] or None,
         "CgroupnsMode": spec.cgroupns,
         "Dns": list(spec.dns),
         "DnsOptions": list(spec.dns_options),
@@ -94,6 +94,11 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         "MaskedPaths": list(MASKED_PATHS if spec.masked_paths is None else spec.masked_paths),
         "ReadonlyPaths": list(READONLY_PATHS if spec.readonly_paths is None else spec.readonly_paths),
     }
+
+
+def _capability(name: str) -> str:
+    name = name.upper()
+    return name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
 
 
 def _bind_text(mount: Any) -> str:
