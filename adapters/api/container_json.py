@@ -220,7 +220,7 @@ def _mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
             "Type": mount.kind,
             "Source": mount.source,
             "Destination": mount.target,
-            "Mode": "",
+            "Mode": "ro" if mount.readonly and mount.kind == "bind" and mount.create_source else "",
             "RW": not mount.readonly,
             "Propagation": mount.propagation if mount.kind == "bind" else "",
         }
