@@ -7,11 +7,10 @@ from typing import Any
 
 import msgspec
 
-from docket.adapters.api.container_request import RATES
+from docket.adapters.api.host_config_json import host_config
 from docket.adapters.api.times import rfc3339
-from docket.domain.confinement.masks import MASKED_PATHS, READONLY_PATHS
 from docket.domain.engine import Engine
-from docket.domain.model.container.spec import ContainerSpec, Resources
+from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.model.container.state import Container, ContainerStatus
 
 _S = ContainerStatus
@@ -23,6 +22,44 @@ _SHOWN = {
     _S.STOPPING: "running",
 }
 _UNITS = ((86_400 * 7, "week"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+
+
+_NO_ENDPOINT = {
+    "IPAMConfig": None,
+    "Links": None,
+    "Aliases": None,
+    "MacAddress": "",
+    "DriverOpts": None,
+    "GwPriority": 0,
+    "NetworkID": "",
+    "EndpointID": "",
+    "Gateway": "",
+    "IPAddress": "",
+    "IPPrefixLen": 0,
+    "IPv6Gateway": "",
+    "GlobalIPv6Address": "",
+    "GlobalIPv6PrefixLen": 0,
+    "DNSNames": None,
+}
+_NO_BRIDGE: dict[str, Any] = {
+    "Bridge": "",
+    "SandboxID": "",
+    "SandboxKey": "",
+    "Ports": {},
+    "HairpinMode": False,
+    "LinkLocalIPv6Address": "",
+    "LinkLocalIPv6PrefixLen": 0,
+    "SecondaryIPAddresses": None,
+    "SecondaryIPv6Addresses": None,
+    "EndpointID": "",
+    "Gateway": "",
+    "GlobalIPv6Address": "",
+    "GlobalIPv6PrefixLen": 0,
+    "IPAddress": "",
+    "IPPrefixLen": 0,
+    "IPv6Gateway": "",
+    "MacAddress": "",
+}
 
 
 def shown_status(container: Container) -> str:
@@ -124,16 +161,12 @@ def inspect(engine: Engine, container: Container) -> dict[str, Any]:
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": container.execs or None,
-        "HostConfig": _host_config(spec),
+        "HostConfig": host_config(spec),
         "GraphDriver": {"Name": "overlay2", "Data": {"UpperDir": f"{engine.ports.places.container(container.id)}/upper"}},
         "Mounts": _mounts(spec),
         "Config": _config(spec, [entry for entry in environment if entry]),
         "NetworkSettings": {
-            "Ports": {},
-            "SandboxID": "",
-            "IPAddress": "",
-            "Gateway": "",
-            "MacAddress": "",
+            **_NO_BRIDGE,
             "Networks": _networks(spec),
         },
     }
@@ -181,75 +214,13 @@ def _config(spec: ContainerSpec, environment: list[str]) -> dict[str, Any]:
     }
 
 
-def _host_config(spec: ContainerSpec) -> dict[str, Any]:
-    resources = spec.resources
-    return {
-        "Binds": [_bind_text(mount) for mount in spec.mounts if mount.kind == "bind"] or None,
-        "Tmpfs": {mount.target: ",".join(mount.options) for mount in spec.mounts if mount.kind == "tmpfs"} or None,
-        "LogConfig": {"Type": spec.log_driver, "Config": spec.log_options},
-        "NetworkMode": spec.asked_network,
-        "PortBindings": {},
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
-        "AutoRemove": spec.auto_remove,
-        "ConsoleSize": list(spec.console_size),
-        "CapAdd": list(spec.cap_add) or None,
-        "CapDrop": list(spec.cap_drop) or None,
-        "CgroupnsMode": spec.cgroupns,
-        "Dns": list(spec.dns),
-        "DnsOptions": list(spec.dns_options),
-        "DnsSearch": list(spec.dns_search),
-        "ExtraHosts": list(spec.extra_hosts) or None,
-        "GroupAdd": list(spec.group_add) or None,
-        "IpcMode": spec.ipc,
-        "Init": spec.init or None,
-        "PidMode": spec.pid,
-        "UTSMode": spec.uts,
-        "UsernsMode": spec.userns,
-        "OomScoreAdj": spec.oom_score_adj,
-        "Privileged": spec.privileged,
-        "ReadonlyRootfs": spec.readonly_rootfs,
-        "SecurityOpt": list(spec.security_options) or None,
-        "ShmSize": spec.shm_bytes,
-        "Sysctls": spec.sysctls or None,
-        "Ulimits": [{"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard} for limit in spec.ulimits],
-        "Memory": resources.memory_bytes,
-        "MemoryReservation": resources.memory_reservation_bytes,
-        "MemorySwap": resources.memory_swap_bytes,
-        "CpuShares": resources.cpu_shares,
-        "NanoCpus": resources.nano_cpus,
-        "CpuQuota": resources.cpu_quota_us,
-        "CpuPeriod": resources.cpu_period_us,
-        "CpusetCpus": resources.cpuset_cpus,
-        "CpusetMems": resources.cpuset_mems,
-        "PidsLimit": resources.pids_limit or None,
-        "BlkioWeight": resources.blkio_weight,
-        **{name: _rates(resources, limit) for name, limit in RATES.items()},
-        "Devices": [
-            {"PathOnHost": each.source, "PathInContainer": each.target, "CgroupPermissions": each.permissions}
-            for each in spec.devices
-        ],
-        "DeviceCgroupRules": list(spec.device_rules) or None,
-        "Runtime": "docket",
-        "MaskedPaths": list(MASKED_PATHS if spec.masked_paths is None else spec.masked_paths),
-        "ReadonlyPaths": list(READONLY_PATHS if spec.readonly_paths is None else spec.readonly_paths),
-    }
-
-
-def _rates(resources: Resources, limit: str) -> list[dict[str, Any]] | None:
-    return [{"Path": each.device, "Rate": each.rate} for each in resources.blkio if each.limit == limit] or None
-
-
-def _bind_text(mount: Any) -> str:
-    return f"{mount.source}:{mount.target}{':ro' if mount.readonly else ''}"
-
-
 def _mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
     return [
         {
             "Type": mount.kind,
             "Source": mount.source,
             "Destination": mount.target,
-            "Mode": "",
+            "Mode": "ro" if mount.readonly and mount.kind == "bind" and mount.create_source else "",
             "RW": not mount.readonly,
             "Propagation": mount.propagation if mount.kind == "bind" else "",
         }
@@ -260,13 +231,4 @@ def _mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
 def _networks(spec: ContainerSpec) -> dict[str, Any]:
     if spec.network.startswith("container:"):
         return {}
-    empty = {
-        "IPAddress": "",
-        "Gateway": "",
-        "MacAddress": "",
-        "EndpointID": "",
-        "NetworkID": "",
-        "Aliases": None,
-        "DNSNames": None,
-    }
-    return {spec.network: empty}
+    return {spec.network: _NO_ENDPOINT}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from docket.adapters.api.fields import Body, checked, flag, integer, mapping, names, objects, table, text, texts, wrong
+from docket.adapters.api.host_config_json import RATES
+from docket.adapters.api.log_request import log_request
 from docket.adapters.api.mount_request import mounts
 from docket.domain.confinement.signals import parse_signal
 from docket.domain.errors import Rejected, Unsupported
@@ -10,18 +12,13 @@ from docket.domain.jobs.create import Create
 from docket.domain.model.container.spec import BlockIo, ContainerSpec, DeviceSpec, Resources, Ulimit
 
 _RESTART_POLICIES = frozenset({"", "no"})
-RATES = {
-    "BlkioDeviceReadBps": "rbps",
-    "BlkioDeviceWriteBps": "wbps",
-    "BlkioDeviceReadIOps": "riops",
-    "BlkioDeviceWriteIOps": "wiops",
-}
 
 
 def create_request(body: Body, name: str) -> Create:
     """Translate Docker's Config and HostConfig."""
     host = table(body, "HostConfig")
     _refuse_unsupported(host)
+    log = log_request(host)
     spec = ContainerSpec(
         image=text(body, "Image"),
         working_directory=text(body, "WorkingDir"),
@@ -53,8 +50,10 @@ def create_request(body: Body, name: str) -> Create:
         readonly_rootfs=flag(host, "ReadonlyRootfs"),
         mounts=mounts(host),
         shm_bytes=integer(host, "ShmSize"),
-        log_max_bytes=0,
-        log_files=0,
+        log_driver=log.driver,
+        log_options=log.options,
+        log_max_bytes=log.max_bytes,
+        log_files=log.files,
         devices=tuple(_device(device) for device in objects(host, "Devices")),
         device_rules=texts(host, "DeviceCgroupRules"),
         privileged=flag(host, "Privileged"),
@@ -127,7 +126,9 @@ def _device(device: Body) -> DeviceSpec:
 
 
 def _signal(name: str) -> str:
-    return "" if not name else str(parse_signal(name))
+    if name:
+        parse_signal(name)
+    return name
 
 
 def _console(host: Body) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from docket.adapters.api import container_json
+from docket.adapters.api import container_filters, container_json
 from docket.adapters.api.container_request import create_request, update_request
 from docket.adapters.api.filters import parse_filters
 from docket.adapters.api.history import state_at
@@ -20,11 +20,10 @@ from docket.domain.engine import Engine
 from docket.domain.errors import InvalidArgument, Rejected, Rejection
 from docket.domain.jobs.remove import Remove
 from docket.domain.jobs.stop import Stop
+from docket.domain.jobs.wait import check_condition
 from docket.domain.model import texts
 from docket.domain.model.container.decide import find_container
-from docket.domain.model.container.state import Container
 
-_FILTERS = frozenset({"id", "name", "status", "label", "exited", "ancestor"})
 _SIGKILL = 9
 
 
@@ -65,15 +64,12 @@ class Containers:
 
     async def list(self, request: Request) -> Response:
         engine, query = self._engine, request.query
-        filters = parse_filters(query.get("filters"), _FILTERS)
+        filters = parse_filters(query.get("filters"), container_filters.KNOWN)
+        passes = container_filters.container_test(engine, filters)
         limit = query.integer("limit", 0) or 0
         everything = query.boolean("all") or limit > 0 or "status" in filters or "exited" in filters
         state = await state_at(engine, query.get("at"))
-        found = [
-            container
-            for container in state.containers.values()
-            if (everything or container.alive) and _matches(container, filters)
-        ]
+        found = [container for container in state.containers.values() if (everything or container.alive) and passes(container)]
         found.sort(key=lambda container: container.created_ns, reverse=True)
         found = found[:limit] if limit > 0 else found
         if query.get("at"):
@@ -142,6 +138,7 @@ class Containers:
 
     async def wait(self, request: Request) -> Stream:
         condition = request.query.get("condition") or "not-running"
+        check_condition(condition)
         self._engine.container(request.parameters["id"])
 
         async def write(out: StreamSender) -> None:
@@ -174,22 +171,3 @@ def _top_row(row: Any) -> list[str]:
     cpu = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
     user = "root" if row.uid == 0 else str(row.uid)
     return [user, str(row.pid), str(row.parent), "0", started, row.terminal, cpu, row.command]
-
-
-def _matches(container: Container, filters: dict[str, tuple[str, ...]]) -> bool:
-    tests: dict[str, Callable[[str], bool]] = {
-        "id": lambda value: container.id.startswith(value),
-        "name": lambda value: value.removeprefix("/") in container.name,
-        "status": lambda value: container_json.shown_status(container) == value,
-        "label": lambda value: _has_label(container, value),
-        "exited": lambda value: str(container.exit_code) == value and container_json.shown_status(container) == "exited",
-        "ancestor": lambda value: value in (container.spec.image, container.image_id),
-    }
-    every = {"label"}
-    return all((all if name in every else any)(tests[name](value) for value in values) for name, values in filters.items())
-
-
-def _has_label(container: Container, asked: str) -> bool:
-    name, equals, value = asked.partition("=")
-    labels = container.spec.labels
-    return name in labels and (not equals or labels[name] == value)

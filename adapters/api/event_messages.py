@@ -8,17 +8,20 @@ from typing import Any
 import msgspec
 import trio
 
+from docket.adapters.api.container_filters import label_test
 from docket.adapters.api.filters import parse_filters
 from docket.adapters.api.times import parse_time
 from docket.adapters.http import Request, Route, Stream, StreamSender
 from docket.domain.engine import Engine
 from docket.domain.log import StoredEvent
 from docket.domain.model.container import events as container
+from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.model.engine import events as engine_events
 from docket.domain.model.exec import events as exec_
 from docket.domain.model.image import events as image
+from docket.domain.model.state import EngineState
 
-_FILTERS = frozenset({"type", "event", "container", "image", "label"})
+_FILTERS = frozenset({"type", "event", "container", "image", "label", "daemon", "scope"})
 _ACTIONS: dict[type, tuple[str, str]] = {
     engine_events.EngineReconfigured: ("daemon", "reload"),
     container.ContainerCreated: ("container", "create"),
@@ -43,29 +46,35 @@ _ACTIONS: dict[type, tuple[str, str]] = {
 }
 
 
-class Narrator:
-    """Tells events one after another; it remembers the names and images that later messages of a container carry."""
+_TYPES = tuple(event.__name__ for event in _ACTIONS)
 
-    def __init__(self) -> None:
-        self._known: dict[str, dict[str, str]] = {}
+
+class Narrator:
+    """Tells events one after another; it remembers the names and images that later messages of a container carry.
+
+    It begins with what is there now; of what is gone it knows as much as it is told of.
+    """
+
+    def __init__(self, state: EngineState) -> None:
+        self._known = {each.id: _facts(each.spec, each.name) for each in state.containers.values()}
+        self._programs = {each.id: each.spec.program for each in state.execs.values()}
 
     def tell(self, stored: StoredEvent) -> dict[str, Any] | None:
         """The message, or None for an event that Docker has no word for."""
         event = stored.event
-        if isinstance(event, container.ContainerCreated):
-            self._known[event.container] = {"image": event.spec.image, "name": event.name, **event.spec.labels}
-        if isinstance(event, container.ContainerRenamed):
-            self._known.setdefault(event.container, {})["name"] = event.name
+        self._learn(event)
         action = _ACTIONS.get(type(event))
         if action is None:
             return None
         kind, word = action
         key = next((str(value) for noun in ("container", "image", "engine") if (value := getattr(event, noun, ""))), "")
         attributes = {**self._known.get(key, {}), **_attributes(event)}
+        if isinstance(event, exec_.ExecCreated | exec_.ExecStarted):
+            word = f"{word}: {self._programs.get(event.exec, '')}"
         return {
             "status": word,
             "id": key,
-            "from": attributes.get("image", ""),
+            "from": attributes.get("image", "") if kind == "container" else "",
             "Type": kind,
             "Action": word,
             "Actor": {"ID": key, "Attributes": attributes},
@@ -74,11 +83,25 @@ class Narrator:
             "timeNano": stored.metadata.time_ns,
         }
 
+    def _learn(self, event: object) -> None:
+        if isinstance(event, container.ContainerCreated):
+            self._known[event.container] = _facts(event.spec, event.name)
+        elif isinstance(event, container.ContainerRenamed):
+            self._known.setdefault(event.container, {})["name"] = event.name
+        elif isinstance(event, exec_.ExecCreated):
+            self._programs[event.exec] = event.spec.program
+
+
+def _facts(spec: ContainerSpec, name: str) -> dict[str, str]:
+    return {**spec.labels, "image": spec.image, "name": name}
+
 
 def _attributes(event: object) -> dict[str, str]:
     told: dict[type, Callable[[Any], dict[str, str]]] = {
         engine_events.EngineReconfigured: _settings,
         container.ContainerExited: lambda each: {"exitCode": str(each.exit_code)},
+        image.ImageImported: lambda each: {"name": each.image},
+        image.ImageRemoved: lambda each: {"name": each.image},
         container.ContainerKilled: lambda each: {"signal": str(each.signal)},
         container.ContainerRenamed: lambda each: {"oldName": f"/{each.old_name}"},
         exec_.ExecCreated: lambda each: {"execID": each.exec},
@@ -113,7 +136,7 @@ def routes(engine: Engine) -> list[Route]:
         since, until = parse_time(query.get("since")), parse_time(query.get("until"))
 
         async def write(out: StreamSender) -> None:
-            narrator, last = Narrator(), 0
+            narrator, last = Narrator(engine.state), 0
 
             async def tell(stored: StoredEvent, shown: bool) -> None:
                 message = narrator.tell(stored)
@@ -121,10 +144,11 @@ def routes(engine: Engine) -> list[Route]:
                     await out.send(msgspec.json.encode(message) + b"\n")
 
             with engine.subscribe() as live:
-                for stored in engine.ports.store.read():
+                for stored in engine.ports.store.read(types=_TYPES) if since else ():
                     last = stored.position
                     time_ns = stored.metadata.time_ns
-                    await tell(stored, bool(since) and time_ns >= since and (not until or time_ns <= until))
+                    await trio.lowlevel.checkpoint()
+                    await tell(stored, time_ns >= since and (not until or time_ns <= until))
                 left = max(until - engine.ports.clock.now_ns(), 0) / 1e9 if until else float("inf")
                 with trio.move_on_after(left):
                     async for stored in live:
@@ -140,9 +164,11 @@ def _matches(message: dict[str, Any], wanted: dict[str, tuple[str, ...]]) -> boo
     attributes = message["Actor"]["Attributes"]
     tests: dict[str, Callable[[str], bool]] = {
         "type": lambda value: message["Type"] == value,
-        "event": lambda value: message["Action"] == value,
+        "event": lambda value: value in (message["Action"], message["Action"].partition(":")[0]),
+        "daemon": lambda value: message["Type"] == "daemon" and message["id"].startswith(value),
+        "scope": lambda value: value == message["scope"],
         "container": lambda value: message["id"].startswith(value) or attributes.get("name") == value,
         "image": lambda value: attributes.get("image") == value or message["id"] == value,
-        "label": lambda value: attributes.get(value.partition("=")[0]) == value.partition("=")[2],
+        "label": lambda value: label_test(value)(attributes),
     }
     return all(any(tests[name](value) for value in values) for name, values in wanted.items())

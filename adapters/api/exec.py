@@ -8,9 +8,12 @@ from typing import Any
 from docket.adapters.api.streams import content_type, handed_over, parse_detach_keys, window_size
 from docket.adapters.http import Request, Response, Route
 from docket.domain.engine import Engine, Job
-from docket.domain.errors import Rejected
+from docket.domain.errors import Rejected, Rejection
 from docket.domain.jobs.exec_ import CreateRequest
 from docket.domain.model import texts
+from docket.domain.model.container.decide import Unsettled
+from docket.domain.model.decide import decide
+from docket.domain.model.exec.commands import StartExec
 from docket.domain.model.exec.events import ExecSpec
 from docket.domain.model.exec.state import Exec
 from docket.domain.ports import Attachment
@@ -46,6 +49,9 @@ def routes(engine: Engine) -> list[Route]:
             return Response.empty(200)
         spec = instance.spec
         keys = parse_detach_keys(spec.detach_keys)
+        decided = decide(engine.state, StartExec(instance.id))
+        if isinstance(decided, Rejection) and not isinstance(decided, Unsettled):
+            raise Rejected(decided)  # while it can still be an ordinary answer
         hijacked = await request.hijack(content_type(request, spec.terminal))
         async with handed_over(hijacked) as (endpoint, early):
             attachment = Attachment(

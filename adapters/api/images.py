@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from docket.adapters.api.container_filters import label_test
+from docket.adapters.api.filters import parse_filters
 from docket.adapters.api.history import state_at
+from docket.adapters.api.times import NEVER
 from docket.adapters.http import HttpError, Request, Response, Route, Stream, StreamSender
 from docket.domain.engine import Engine
-from docket.domain.errors import Rejected, Rejection
+from docket.domain.errors import InvalidArgument, Rejected, Rejection
 from docket.domain.jobs.images import Import
 from docket.domain.model.image import events
 from docket.domain.model.image.decide import find_image
 from docket.domain.model.image.state import Image
+from docket.domain.model.state import EngineState
 from docket.domain.oci.reference import parse_reference
+
+_FILTERS = frozenset({"reference", "dangling", "label", "before", "since"})
+_MOST_STARS = 4
 
 
 def routes(engine: Engine) -> list[Route]:
@@ -22,14 +31,16 @@ def routes(engine: Engine) -> list[Route]:
 
     async def list_(request: Request) -> Response:
         state = await state_at(engine, request.query.get("at"))
-        ordered = sorted(state.images.values(), key=lambda image: image.imported_ns, reverse=True)
+        passes = _image_test(state, parse_filters(request.query.get("filters"), _FILTERS))
+        ordered = sorted(filter(passes, state.images.values()), key=lambda image: image.imported_ns, reverse=True)
         return Response.json([_row(engine, image) for image in ordered])
 
     async def inspect(request: Request) -> Response:
         return Response.json(_inspect(_found(engine, request)))
 
     async def tag(request: Request) -> Response:
-        reference = f"{request.query.get('repo') or ''}:{request.query.get('tag') or 'latest'}"
+        repository, name = request.query.get("repo") or "", request.query.get("tag")
+        reference = f"{repository}:{name}" if name else repository
         await engine.run(engine.job("tag", (request.parameters["name"], reference), request.peer.actor))
         return Response.empty(201)
 
@@ -60,6 +71,38 @@ def routes(engine: Engine) -> list[Route]:
         Route("POST", "/images/{name:path}/tag", tag),
         Route("DELETE", "/images/{name:path}", remove),
     ]
+
+
+def _image_test(state: EngineState, filters: dict[str, tuple[str, ...]]) -> Callable[[Image], bool]:
+    """Whether an image passes all filters; of the values of one filter one is enough, but for labels."""
+
+    def test(name: str, value: str) -> Callable[[Image], bool]:
+        if name == "label":
+            has = label_test(value)
+            return lambda image: has(image.defaults.labels)
+        if name == "reference":
+            pattern = _glob(value)
+            return lambda image: any(
+                pattern.fullmatch(form) for tagged in _familiar(image) for form in (tagged, tagged.rpartition(":")[0])
+            )
+        if name == "dangling":
+            wanted = value.lower() in {"1", "true", "t"}
+            return lambda image: (not image.references) == wanted
+        other = find_image(state, value)
+        if isinstance(other, Rejection):
+            raise Rejected(other)
+        when = other.imported_ns
+        return (lambda image: image.imported_ns < when) if name == "before" else (lambda image: image.imported_ns > when)
+
+    groups = [(all if name == "label" else any, [test(name, each) for each in values]) for name, values in filters.items()]
+    return lambda image: all(combine(each(image) for each in tests) for combine, tests in groups)
+
+
+def _glob(pattern: str) -> re.Pattern[str]:
+    """A reference with the wildcards of Go's path.Match, of which ``*`` and ``?`` are understood."""
+    if pattern.count("*") > _MOST_STARS:
+        raise Rejected(InvalidArgument(f"invalid filter 'reference={pattern}': no more than {_MOST_STARS} wildcards"))
+    return re.compile(re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\?", "[^/]"))
 
 
 def _found(engine: Engine, request: Request) -> Image:
@@ -96,6 +139,8 @@ def _inspect(image: Image) -> dict[str, Any]:
         "RepoDigests": [],
         "Parent": "",
         "Comment": image.comment,
+        "DockerVersion": "",
+        "Metadata": {"LastTagTime": NEVER},
         "Created": image.created,
         "Author": image.author,
         "Architecture": image.architecture,
@@ -110,6 +155,7 @@ def _inspect(image: Image) -> dict[str, Any]:
             "Entrypoint": None if defaults.entrypoint is None else list(defaults.entrypoint),
             "WorkingDir": defaults.working_directory,
             "Labels": defaults.labels,
+            "OnBuild": None,
             "ExposedPorts": {port: {} for port in defaults.exposed_ports},
             "Volumes": {path: {} for path in defaults.volumes},
         },

@@ -30,6 +30,14 @@ _LIMITS = (
     ("io", "blkio throttle.write_bps_device"), ("io", "blkio throttle.read_iops_device"),
     ("io", "blkio throttle.write_iops_device"),
 )  # fmt: skip
+_NO_SWARM = {
+    "NodeID": "",
+    "NodeAddr": "",
+    "LocalNodeState": "inactive",
+    "ControlAvailable": False,
+    "Error": "",
+    "RemoteManagers": None,
+}
 
 
 def version(engine: Engine) -> dict[str, Any]:
@@ -48,6 +56,7 @@ def version(engine: Engine) -> dict[str, Any]:
     python = ".".join(str(part) for part in sys.version_info[:3])
     return {
         "Platform": {"Name": "docket"},
+        "Experimental": False,
         "Components": [
             {"Name": "Engine", "Version": __version__, "Details": details},
             {"Name": "Python", "Version": python, "Details": {}},
@@ -126,7 +135,7 @@ def _engine(engine: Engine) -> dict[str, Any]:
         "ServerVersion": __version__,
         "DefaultRuntime": "docket",
         "Runtimes": {"docket": {"path": "docket"}},
-        "Swarm": {"LocalNodeState": "inactive"},
+        "Swarm": _NO_SWARM,
         "LiveRestoreEnabled": True,
         "Isolation": "",
         "InitBinary": "",

@@ -8,6 +8,8 @@ import msgspec
 import trio
 
 from docket.domain.engine import Engine, Job
+from docket.domain.errors import Rejected
+from docket.domain.model import texts
 from docket.domain.model.container.state import Container
 from docket.domain.ports import LogEntry
 
@@ -40,9 +42,11 @@ class Lines(msgspec.Struct, frozen=True):
 
 
 async def logs(engine: Engine, job: Job) -> Lines:
-    """The lines of the container that the first argument names; ``job.request`` is a `Logs`."""
+    """The lines of the container that the first argument names; ``job.request`` is a `Logs`. Raises `Rejected`."""
     request: Logs = job.request
     container = engine.container(job.arguments[0])
+    if container.spec.log_driver == "none":
+        raise Rejected(texts.no_log_to_read())
     while container.unsettled and container.id in engine.state.containers:
         await engine.changed()
     run = container.run if container.alive else 0

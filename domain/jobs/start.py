@@ -114,7 +114,9 @@ def _prepare(engine: Engine, container: Container, of_host: HostDevices) -> tupl
         terminal=spec.terminal,
         stdin=spec.stdin,
         stdin_once=spec.stdin_once,
-        log=LogSettings(ports.places.log(container.id), spec.log_max_bytes, spec.log_files),
+        log=LogSettings(ports.places.log(container.id), spec.log_max_bytes, spec.log_files)
+        if spec.log_driver != "none"
+        else None,
         run=container.run,
         attachments=tuple(engine.waiting.pop(container.id, ())),
         cgroup=ports.places.cgroup(ports.kernel.host(), container.id),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import trio
 
+from docket.domain.confinement.signals import parse_signal
 from docket.domain.engine import Engine, Job
 from docket.domain.errors import PortError
 from docket.domain.jobs import launching
@@ -32,7 +33,7 @@ async def stop(engine: Engine, job: Job) -> None:
 async def stop_container(engine: Engine, job: Job, container: Container, request: Stop) -> None:
     """Intent, signal, the wait, and the outcome."""
     spec = container.spec
-    number = request.signal or int(spec.stop_signal or _SIGTERM)
+    number = request.signal or (parse_signal(spec.stop_signal) if spec.stop_signal else _SIGTERM)
     own = spec.stop_timeout_seconds if spec.stop_timeout_seconds is not None else _TIMEOUT_SECONDS
     timeout = own if request.timeout_seconds is None else request.timeout_seconds
     await engine.execute(StopContainer(container.id, number, timeout), job)

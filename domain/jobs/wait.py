@@ -8,11 +8,16 @@ from docket.domain.errors import InvalidArgument, Rejected
 CONDITIONS = ("not-running", "next-exit", "removed")
 
 
+def check_condition(condition: str) -> None:
+    """Raises `Rejected` for what is none of `CONDITIONS`: the API asks before it promises an answer."""
+    if condition not in CONDITIONS:
+        raise Rejected(InvalidArgument(f'invalid condition: "{condition}"'))
+
+
 async def wait(engine: Engine, job: Job) -> int:
     """Returns the exit code. ``job.request`` is one of `CONDITIONS`."""
     condition: str = job.request
-    if condition not in CONDITIONS:
-        raise Rejected(InvalidArgument(f'invalid condition: "{condition}"'))
+    check_condition(condition)
     container = engine.container(job.arguments[0])
     if condition == "not-running":
         while container.alive or container.unsettled:

@@ -6,7 +6,7 @@ here, the wording is Docker's. Everything else that docket says is its own.
 
 from __future__ import annotations
 
-from docket.domain.errors import Conflict, InvalidArgument, NotFound
+from docket.domain.errors import Conflict, InvalidArgument, NotFound, Unsupported
 
 
 def no_such_container(reference: str) -> NotFound:
@@ -23,6 +23,10 @@ def no_such_exec(exec_id: str) -> NotFound:
 
 def exec_not_running(exec_id: str) -> Conflict:
     return Conflict(f"exec {exec_id} is not running")
+
+
+def no_log_to_read() -> Unsupported:
+    return Unsupported("configured logging driver does not support reading")
 
 
 def ambiguous_container(prefix: str) -> NotFound:
