@@ -287,10 +287,16 @@ def check_recovery(world: RealWorld) -> None:
 
 
 async def _quiet(engine: Engine) -> None:
-    """Wait until what ended is released: nothing is left but what runs."""
+    """Wait until what ends by itself has ended and is released: nothing is left but what runs for ever."""
     with trio.fail_after(20):
-        while engine.releasing or _left(engine):
+        while engine.releasing or _ending(engine) or _left(engine):
             await trio.sleep(0.005)
+
+
+def _ending(engine: Engine) -> list[str]:
+    state = engine.state
+    containers = [each.id for each in state.containers.values() if each.alive and each.spec.command[:1] != ("sleep",)]
+    return containers + [each.id for each in state.execs.values() if each.running and each.spec.program != "sleep"]
 
 
 def _left(engine: Engine) -> list[str]:
