@@ -80,9 +80,15 @@ class OverlaySnapshotter:
             except OSError:
                 if not self.has(chain_id):
                     raise
+                os.fsync(self._layers)  # another thread may have only just given it its name
                 return
             active.committed = True
-            os.fsync(self._layers)
+            try:
+                os.fsync(self._layers)
+            except OSError:
+                # The name may be gone after a power cut, and a second fsync would not tell: the next one begins from the start.
+                self._discard(self._layers, hex_of(chain_id))
+                raise
 
     def has(self, chain_id: Digest) -> bool:
         """Whether the layer is there, complete."""
