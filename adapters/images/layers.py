@@ -63,7 +63,7 @@ class OverlaySnapshotter:
         """Gives an empty directory to unpack a layer into. Leaving without `commit` throws it away."""
         name = _ACTIVE + secrets.token_hex(16)
         with disk_errors("prepare a layer"):
-            active = ActiveLayer(disk.make_directory(name, _LAYER_MODE, self._layers), name)
+            active = ActiveLayer(disk.make_directory(name, _LAYER_MODE, self._layers, durable=False), name)
         try:
             yield active
         finally:
