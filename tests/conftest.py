@@ -88,9 +88,9 @@ def nothing_lives_on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     yield
     if why_no_root() is None:
         oracle = Oracle(tmp_path_factory.getbasetemp())
-        leaks = oracle.leaks()
+        living = oracle.processes()
         kill_leftovers(oracle, print)
-        assert leaks == []
+        assert living == []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
