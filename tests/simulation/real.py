@@ -15,7 +15,7 @@ import tarfile
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -162,7 +162,8 @@ class RealWorld:
                 os.kill(pid, signal.SIGKILL)
                 _, status = os.waitpid(pid, 0)
                 if request == ENGINE_AND_SHIM:
-                    os.kill(self.page.shim, signal.SIGKILL)
+                    with suppress(ProcessLookupError):  # of two that launch at once, the other one has ended
+                        os.kill(self.page.shim, signal.SIGKILL)
                 self.page.done()
                 assert request != NONE, "the life did not end"
                 return status
