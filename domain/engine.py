@@ -175,6 +175,11 @@ class Engine:
 
     def note(self, events: Sequence[Event], job: Job) -> None:
         """Append facts that nobody is told of by an answer: they become durable with the next commit."""
+        try:
+            self._catch_up()  # a later fold of the durable events would leave out what was submitted before it
+        except StoreError as error:
+            self.ports.report("error", "the log cannot be read, a note is lost", error=error)
+            return
         self._submit(events, job, {}, deferred=True)
 
     async def _append(self, events: Sequence[Event], job: Job, secrets: dict[str, bytes]) -> None:

@@ -57,6 +57,7 @@ async def _recover(engine: Engine, job: Job) -> None:
     removing = [key for key in engine.state.images if is_being_removed(engine, key)]
     await engine.record([ImageRemoved(key) for key in removing], job)
     await _reclaim(engine, job)
+    await _discard(engine, job)
     for container in list(engine.state.containers.values()):
         if container.spec.auto_remove and container.run and not container.alive:
             await _remove(engine, job, container)
@@ -174,6 +175,18 @@ async def _reclaim(engine: Engine, job: Job) -> None:
         exit_file = places.exit_file(instance.container, key) if instance is not None else places.exit_file(key)
         await _end(engine, job, key, exit_file)
         await launching.release(engine, job, key, exit_file, _undos(engine, key))
+
+
+async def _discard(engine: Engine, job: Job) -> None:
+    """Remove the directories of containers that the log says are removed: a power cut brings a renamed directory back."""
+    places = engine.ports.places
+    try:
+        left = await engine.ports.kernel.remains([places.containers], [])
+        for key in left.names:
+            if key not in engine.state.containers:
+                await engine.ports.rootfs.remove(places.container(key))
+    except PortError as error:
+        engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
 
 
 async def _end(engine: Engine, job: Job, key: str, exit_file: str) -> None:

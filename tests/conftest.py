@@ -7,10 +7,12 @@ of tests behind it: nothing is skipped silently.
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.oracle import Oracle, kill_leftovers
 
 CAP_SYS_ADMIN = 21
 DEFAULT_CONTROLLERS = ("cpu", "memory", "pids")
@@ -65,6 +67,30 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         reason = why_no_controllers(tuple(marker.args) or DEFAULT_CONTROLLERS)
         if reason is not None:
             pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After every test on the real kernel: no process, mount, cgroup, file, link or rule is left that it made."""
+    if request.node.get_closest_marker("root") is None and request.node.get_closest_marker("controllers") is None:
+        yield
+        return
+    oracle = Oracle(request.getfixturevalue("tmp_path"))
+    yield
+    leaks = oracle.leaks()
+    kill_leftovers(oracle, print)
+    assert leaks == []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_lives_on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """At the very end: what fixtures of whole modules ran has ended too."""
+    yield
+    if why_no_root() is None:
+        oracle = Oracle(tmp_path_factory.getbasetemp())
+        living = oracle.processes()
+        kill_leftovers(oracle, print)
+        assert living == []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

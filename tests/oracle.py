@@ -17,6 +17,13 @@ from contextlib import closing
 from pathlib import Path
 
 _PATIENCE_SECONDS = 5.0
+_TRACES = {
+    "shim directory": ("shims", "exec/shims"),
+    "generated files": ("exec/containers",),
+    "trash": ("data/trash",),
+    "unfinished blob": ("data/content/ingest",),
+}
+"""What is there only while something runs, by its place below the root."""
 
 
 class Oracle:
@@ -40,11 +47,10 @@ class Oracle:
         found = [f"process {pid}: {what}" for pid, what in self.processes()]
         for name, lines in self._tables().items():
             found += [f"{name}: {line}" for line in sorted(lines - self._before[name])]
-        found += [f"shim directory {path}" for path in self._below("shims")]
-        found += [f"generated files {path}" for path in self._below("exec/containers")]
-        found += [f"container directory {path}" for path in self._below("data/containers")]
-        found += [f"trash {path}" for path in self._below("data/trash")]
-        found += [f"unfinished blob {path}" for path in self._below("data/content/ingest")]
+        for kind, paths in _TRACES.items():
+            found += [f"{kind} {path}" for below in paths for path in self._below(below)]
+        removed = _logged(self._root, "SELECT substr(stream, 11) FROM events WHERE type = 'ContainerRemoved'")
+        found += [f"container directory {path}" for path in self._below("data/containers") if Path(path).name in removed]
         found += [f"zombie {pid}" for pid in _zombies()]
         if descriptors:
             found += [f"descriptor {line}" for line in sorted(_descriptors() - self._descriptors)]
@@ -103,13 +109,20 @@ def _command(process: str) -> str:
 
 def _cgroups(root: str) -> list[str]:
     """Cgroups of containers that the log below ``root`` knows: other engines' stand beside them."""
+    known = _logged(root, "SELECT DISTINCT substr(stream, 11) FROM events WHERE stream LIKE 'container-%'")
+    tops = [Path(line.split()[4], "docket") for line in _lines("/proc/self/mountinfo") if " - cgroup2 " in line]
+    return [str(top / key) for key in known for top in tops if (top / key).is_dir()]
+
+
+def _logged(root: str, query: str) -> list[str]:
     log = Path(root, "data/log.db")
     if not log.exists():
         return []
-    with closing(sqlite3.connect(log)) as connection:
-        known = connection.execute("SELECT DISTINCT substr(stream, 11) FROM events WHERE stream LIKE 'container-%'").fetchall()
-    tops = [Path(line.split()[4], "docket") for line in _lines("/proc/self/mountinfo") if " - cgroup2 " in line]
-    return [str(top / key) for (key,) in known for top in tops if (top / key).is_dir()]
+    try:
+        with closing(sqlite3.connect(f"file:{log}?mode=ro", uri=True)) as connection:
+            return [key for (key,) in connection.execute(query)]
+    except sqlite3.Error:
+        return []  # a test may have damaged it on purpose
 
 
 def _firewall() -> set[str]:

@@ -66,7 +66,12 @@ class BlobWriter:
         directory = self._store.blob_directory
         os.rename(self._name, hex_of(found), src_dir_fd=self._store.ingest_directory, dst_dir_fd=directory)
         self._committed = True
-        os.fsync(directory)
+        try:
+            os.fsync(directory)
+        except OSError:
+            # The name may be gone after a power cut, and a second fsync would not tell: the next one begins from the start.
+            os.unlink(hex_of(found), dir_fd=directory)
+            raise
         return found
 
     def __enter__(self) -> BlobWriter:
@@ -129,7 +134,11 @@ class ContentStore:
     def put(self, data: bytes) -> Digest:
         """Stores a small blob and returns its digest; one that is there already is not written again."""
         digest = digest_of(data)
-        return digest if self.has(digest) else self.ingest([data], digest, len(data)).digest
+        if not self.has(digest):
+            return self.ingest([data], digest, len(data)).digest
+        with disk_errors("store a blob"):
+            os.fsync(self.blob_directory)  # another thread may have only just given it its name
+        return digest
 
     def has(self, digest: Digest) -> bool:
         """Whether the blob is there."""

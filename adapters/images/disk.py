@@ -18,13 +18,19 @@ _syncfs.argtypes = [ctypes.c_int]
 _syncfs.restype = ctypes.c_int
 
 
-def make_directory(name: str | bytes, mode: int = DIRECTORY_MODE, directory: int | None = None) -> int:
+def make_directory(name: str | bytes, mode: int = DIRECTORY_MODE, directory: int | None = None, *, durable: bool = True) -> int:
     """Makes the directory unless it exists, gives it exactly ``mode``, and returns a descriptor of it.
 
-    Raises `OSError` (ENOTDIR, ELOOP) where the name is a file or a link.
+    A new one is ``durable``: what is made durable in it later cannot vanish with it. Raises `OSError` (ENOTDIR, ELOOP) where
+    the name is a file or a link.
     """
-    with suppress(FileExistsError):
+    try:
         os.mkdir(name, 0o700, dir_fd=directory)
+    except FileExistsError:
+        pass
+    else:
+        if durable:
+            _sync_parent(name, directory)
     descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         os.fchmod(descriptor, mode)
@@ -32,6 +38,18 @@ def make_directory(name: str | bytes, mode: int = DIRECTORY_MODE, directory: int
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _sync_parent(name: str | bytes, directory: int | None) -> None:
+    parent = directory if directory is not None else os.open(os.path.dirname(name) or ".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(parent)
+    except OSError:
+        os.rmdir(name, dir_fd=directory)  # a second fsync would not tell: the next one begins from the start
+        raise
+    finally:
+        if parent != directory:
+            os.close(parent)
 
 
 def new_file(directory: int, name: str, mode: int = FILE_MODE) -> int:

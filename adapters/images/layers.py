@@ -63,7 +63,7 @@ class OverlaySnapshotter:
         """Gives an empty directory to unpack a layer into. Leaving without `commit` throws it away."""
         name = _ACTIVE + secrets.token_hex(16)
         with disk_errors("prepare a layer"):
-            active = ActiveLayer(disk.make_directory(name, _LAYER_MODE, self._layers), name)
+            active = ActiveLayer(disk.make_directory(name, _LAYER_MODE, self._layers, durable=False), name)
         try:
             yield active
         finally:
@@ -80,9 +80,15 @@ class OverlaySnapshotter:
             except OSError:
                 if not self.has(chain_id):
                     raise
+                os.fsync(self._layers)  # another thread may have only just given it its name
                 return
             active.committed = True
-            os.fsync(self._layers)
+            try:
+                os.fsync(self._layers)
+            except OSError:
+                # The name may be gone after a power cut, and a second fsync would not tell: the next one begins from the start.
+                self._discard(self._layers, hex_of(chain_id))
+                raise
 
     def has(self, chain_id: Digest) -> bool:
         """Whether the layer is there, complete."""

@@ -12,7 +12,7 @@ from docket.domain.model.exec import events
 from docket.domain.model.exec.commands import CreateExec, StartExec
 from docket.domain.model.exec.events import ExecSpec
 from docket.domain.plan.container import exec_plan
-from docket.domain.ports import Launch
+from docket.domain.ports import Launch, LaunchFailed
 
 
 class CreateRequest(msgspec.Struct, frozen=True):
@@ -45,8 +45,8 @@ async def start(engine: Engine, job: Job) -> None:
     container = engine.state.containers[instance.container]
     try:
         launched = await engine.ports.kernel.launch(_launch(engine, job, instance.id))
-    except PortError as error:
-        text, code = str(error), 126
+    except Exception as error:  # also what is a bug: an intent never stays without an outcome
+        text, code = str(error) or type(error).__name__, 126
         if isinstance(error, KernelError):
             text, code = launching.failure_text(error, instance.spec.program)
             code = 127 if code == 127 else 126
@@ -54,7 +54,11 @@ async def start(engine: Engine, job: Job) -> None:
             (error.operation, error.syscall, error.errno) if isinstance(error, KernelError) else ("", "", 0)
         )
         failed = events.ExecStartFailed(instance.id, container.id, operation, text, syscall, errno, code)
+        if not isinstance(error, LaunchFailed):
+            await launching.release(engine, job, instance.id, engine.ports.places.exit_file(container.id, instance.id), ())
         await engine.record([failed], job)
+        if not isinstance(error, PortError):
+            raise
         raise launching.rejection_of(text) from error
     identity = launched.identity
     started = events.ExecStarted(instance.id, container.id, identity.pid, identity.start_time, identity.boot_id)

@@ -44,7 +44,7 @@ async def perform_start(engine: Engine, job: Job, container: Container, run: int
     try:
         confinement, plan, launch = _prepare(engine, container, await devices_of(engine, container.spec))
         launched = await engine.ports.kernel.launch(launch)
-    except (PortError, Rejected) as error:
+    except Exception as error:  # also what is a bug: an intent never stays without an outcome
         if plan is not None and not _undone(error):
             await launching.release(engine, job, container.id, launch.exit_file, plan.release())
         await _failed(engine, job, container, run, error)
@@ -56,7 +56,7 @@ async def perform_start(engine: Engine, job: Job, container: Container, run: int
         engine.spawn(watch, engine, container.id, run, plan)
 
 
-def _undone(error: PortError | Rejected) -> bool:
+def _undone(error: Exception) -> bool:
     """Whether a failed launch left nothing: the shim took everything back, and lived to tell."""
     return isinstance(error, LaunchFailed) and not any(each.operation == "undo" for each in error.results)
 
@@ -158,14 +158,14 @@ def started(
     )
 
 
-async def _failed(engine: Engine, job: Job, container: Container, run: int, error: PortError | Rejected) -> None:
+async def _failed(engine: Engine, job: Job, container: Container, run: int, error: Exception) -> None:
     program = container.spec.arguments[0]
     if isinstance(error, KernelError):
         text, code = launching.failure_text(error, program)
         outcome = events.ContainerStartFailed(container.id, run, error.operation, text, error.syscall, error.errno, code)
         outcome = msgspec.structs.replace(outcome, message=text + _undos_that_failed(error))
     else:
-        text, code = str(error), 128
+        text, code = str(error) or type(error).__name__, 128
         outcome = events.ContainerStartFailed(container.id, run, "", text, exit_code=code)
     try:
         await engine.record([outcome], job)
@@ -174,9 +174,9 @@ async def _failed(engine: Engine, job: Job, container: Container, run: int, erro
             attachment.endpoint.close()
     if container.spec.auto_remove:
         await remove_container(engine, job, container.id)
-    if isinstance(error, Rejected):
-        raise error
-    raise launching.rejection_of(text) from error
+    if isinstance(error, PortError):
+        raise launching.rejection_of(text) from error
+    raise error
 
 
 async def watch(engine: Engine, container_id: str, run: int, plan: Plan) -> None:

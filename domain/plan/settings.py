@@ -21,9 +21,14 @@ class Places(msgspec.Struct, frozen=True):
         """The one empty directory that every container mounts its root on, in its own mount namespace."""
         return f"{self.exec_root}/rootfs"
 
+    @property
+    def containers(self) -> str:
+        """Where the containers' lasting directories are."""
+        return f"{self.data_root}/containers"
+
     def container(self, container: str) -> str:
         """A container's lasting directory: writable layer, output, exit status."""
-        return f"{self.data_root}/containers/{container}"
+        return f"{self.containers}/{container}"
 
     @property
     def runtimes(self) -> str:

@@ -42,7 +42,7 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
 
 VERBS = (
     "create", "create-rm", "start", "stop", "kill", "pause", "unpause", "restart", "remove", "remove-forced", "rename", "exec",
-    "attach", "import", "rmi", "pass", "fail",
+    "attach", "import", "rmi", "pass", "fail", "full",
 )  # fmt: skip
 FAILING = ("remains", "launch", "freeze", "thaw", "signal", "release", "find", "rootfs.remove", "exited")
 
@@ -88,6 +88,7 @@ async def _simulate(history: History, seed: int) -> str:
     for span in history:
         await world.live(lambda engine, span=span: _steps(engine, world, span.steps), span.crash_at)  # type: ignore[misc]
         world.failing.clear()
+        world.disk.failing_commits = 0
         if span.reboot:
             world.reboot()
     await check_recovery(world)
@@ -118,6 +119,8 @@ async def _perform(engine: Engine, world: World, step: Step) -> None:
     match verb:
         case "pass":
             await trio.sleep(step.number / 10)
+        case "full":
+            world.disk.failing_commits = step.number % 4
         case "fail":
             world.fail(FAILING[step.number % len(FAILING)])
         case "create" | "create-rm":

@@ -16,6 +16,7 @@ SIZE = 1 << 20
 _CRASH_AT, _COUNTER, _REQUEST, _SHIM, _DONE, _LENGTH, _LIFE = range(0, 56, 8)
 _TEXT = 64
 NONE, ENGINE, ENGINE_AND_SHIM = 0, 1, 2
+_KINDS = 4
 
 
 class Page:
@@ -42,8 +43,9 @@ class Page:
 
     @property
     def request(self) -> int:
-        """Who is to be killed."""
-        return self._get(_REQUEST)
+        """Who is to be killed in this life; what a process of an earlier one asked for is void."""
+        life, kind = divmod(self._get(_REQUEST), _KINDS)
+        return kind if life == self._get(_LIFE) else NONE
 
     @property
     def shim(self) -> int:
@@ -82,9 +84,9 @@ class Page:
 
     def in_shim(self, when: str, what: str) -> None:
         """A point of a shim or a new process: have the engine, or both, killed, and wait for it."""
+        life = self._get(_LIFE)
         if not self.passes(when, what):
             return
-        self._set(_REQUEST, ENGINE_AND_SHIM if when == "shim" else ENGINE)
-        life = self._get(_LIFE)
+        self._set(_REQUEST, life * _KINDS + (ENGINE_AND_SHIM if when == "shim" else ENGINE))
         while self._get(_DONE) < life:
             select.select((), (), (), 0.001)

@@ -15,7 +15,7 @@ import tarfile
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -162,7 +162,8 @@ class RealWorld:
                 os.kill(pid, signal.SIGKILL)
                 _, status = os.waitpid(pid, 0)
                 if request == ENGINE_AND_SHIM:
-                    os.kill(self.page.shim, signal.SIGKILL)
+                    with suppress(ProcessLookupError):  # of two that launch at once, the other one has ended
+                        os.kill(self.page.shim, signal.SIGKILL)
                 self.page.done()
                 assert request != NONE, "the life did not end"
                 return status
@@ -287,10 +288,16 @@ def check_recovery(world: RealWorld) -> None:
 
 
 async def _quiet(engine: Engine) -> None:
-    """Wait until what ended is released: nothing is left but what runs."""
+    """Wait until what ends by itself has ended and is released: nothing is left but what runs for ever."""
     with trio.fail_after(20):
-        while engine.releasing or _left(engine):
+        while engine.releasing or _ending(engine) or _left(engine):
             await trio.sleep(0.005)
+
+
+def _ending(engine: Engine) -> list[str]:
+    state = engine.state
+    containers = [each.id for each in state.containers.values() if each.alive and each.spec.command[:1] != ("sleep",)]
+    return containers + [each.id for each in state.execs.values() if each.running and each.spec.program != "sleep"]
 
 
 def _left(engine: Engine) -> list[str]:

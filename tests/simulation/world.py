@@ -21,6 +21,7 @@ from tests.simulation.ports import (
 )
 
 from docket.domain.engine import Engine, Ports
+from docket.domain.errors import StoreFailed
 from docket.domain.jobs import JOBS
 from docket.domain.log import StoredEvent
 from docket.domain.model.container.spec import Resources
@@ -134,4 +135,4 @@ class World:
 def _only_killed(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(_only_killed(inner) for inner in error.exceptions)
-    return isinstance(error, Killed | trio.Cancelled)
+    return isinstance(error, Killed | trio.Cancelled | StoreFailed)

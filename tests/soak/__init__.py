@@ -1,0 +1,7 @@
+"""The soak: many cycles, and what grows with them; running containers, and an engine that is killed under them again and again.
+
+    python -m tests.soak --cycles N     run and remove N containers; the slope of memory, descriptors, threads, files and log bytes
+    python -m tests.soak --kills N      N times SIGKILL with --containers running: none dies, no output is lost, all ends are known
+
+Needs root. The daemon is one of the soak's own, below a temporary directory.
+"""
