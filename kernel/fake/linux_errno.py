@@ -9,6 +9,7 @@ from __future__ import annotations
 EPERM = 1
 ENOENT = 2
 ESRCH = 3
+EINTR = 4
 EIO = 5
 E2BIG = 7
 ENOEXEC = 8
@@ -23,6 +24,7 @@ ENODEV = 19
 ENOTDIR = 20
 EISDIR = 21
 EINVAL = 22
+EMFILE = 24
 ENOSPC = 28
 EROFS = 30
 ERANGE = 34
@@ -31,11 +33,13 @@ ENOSYS = 38
 ENOTEMPTY = 39
 ELOOP = 40
 EOPNOTSUPP = 95
+ETIMEDOUT = 110
 
 _TEXTS = {
     EPERM: "Operation not permitted",
     ENOENT: "No such file or directory",
     ESRCH: "No such process",
+    EINTR: "Interrupted system call",
     EIO: "Input/output error",
     E2BIG: "Argument list too long",
     ENOEXEC: "Exec format error",
@@ -50,6 +54,7 @@ _TEXTS = {
     ENOTDIR: "Not a directory",
     EISDIR: "Is a directory",
     EINVAL: "Invalid argument",
+    EMFILE: "Too many open files",
     ENOSPC: "No space left on device",
     EROFS: "Read-only file system",
     ERANGE: "Numerical result out of range",
@@ -58,6 +63,7 @@ _TEXTS = {
     ENOTEMPTY: "Directory not empty",
     ELOOP: "Too many levels of symbolic links",
     EOPNOTSUPP: "Operation not supported",
+    ETIMEDOUT: "Connection timed out",
 }
 
 _NAMES = {value: name for name, value in list(globals().items()) if name.startswith("E") and isinstance(value, int)}

@@ -6,7 +6,6 @@ and the next engine finds nothing amiss.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 
 import msgspec
@@ -18,6 +17,7 @@ from tests.simulation.scenarios import Scenario
 from tests.simulation.world import World
 
 from docket.domain.engine import Engine
+from docket.kernel.fake import linux_errno
 from docket.kernel.fake.faults import Step, fail
 from docket.kernel.fake.linux_errno import strerror
 
@@ -82,7 +82,7 @@ def check(case: Case) -> None:
 async def _check(case: Case) -> None:
     world = await prepared(case.scenario)
     head, before = len(world.disk.rows), len(world.kernel.trace)
-    number = getattr(errno, case.errno)
+    number = getattr(linux_errno, case.errno)
     world.faults.add(fail(world.faults.count(case.kind) + case.at, number, case.kind))
     if case.then:
         world.faults.after_failure(case.then, number)
@@ -104,7 +104,7 @@ def _check_told(world: World, head: int, before: int, name: str) -> None:
     failed = [step for step in world.kernel.trace[before:] if step.outcome == name]
     if not failed:
         return
-    number = getattr(errno, name)
+    number = getattr(linux_errno, name)
     words = (f'"errno":{number}', f"errno {number}", strerror(number).lower())
     texts = [row[5].lower() for row in world.disk.rows[head:]]
     assert any(word in text for text in texts for word in words), f"no event tells that {failed[0]} failed"

@@ -139,8 +139,8 @@ def open_intents(stored: Iterable[StoredEvent]) -> list[str]:
             waiting = found.get((each.stream, intent))
             if waiting and kind in outcomes:
                 del waiting[:1]
-                if kind is c.ContainerExited:
-                    waiting.clear()
+                if kind in (c.ContainerExited, c.ContainerStopFailed):
+                    waiting.clear()  # an end is every intent's, and what is not being stopped is so for all who asked
         if kind in INTENTS:
             found.setdefault((each.stream, kind), []).append(each.position)
     return [f"{kind.__name__} at {at} of {stream}" for (stream, kind), positions in found.items() for at in positions]

@@ -88,5 +88,5 @@ class Page:
         if not self.passes(when, what):
             return
         self._set(_REQUEST, life * _KINDS + (ENGINE_AND_SHIM if when == "shim" else ENGINE))
-        while self._get(_DONE) < life:
+        while self._get(_DONE) < life == self._get(_LIFE):
             select.select((), (), (), 0.001)

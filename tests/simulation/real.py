@@ -296,8 +296,18 @@ async def _quiet(engine: Engine) -> None:
 
 def _ending(engine: Engine) -> list[str]:
     state = engine.state
-    containers = [each.id for each in state.containers.values() if each.alive and each.spec.command[:1] != ("sleep",)]
+    alive = [each for each in state.containers.values() if each.alive]
+    containers = [each.id for each in alive if each.spec.command[:1] != ("sleep",) or _is_dying(each.pid)]
     return containers + [each.id for each in state.execs.values() if each.running and each.spec.program != "sleep"]
+
+
+def _is_dying(pid: int) -> bool:
+    """Killed, and not yet told to the engine."""
+    try:
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return status["State"].strip()[0] in "ZX" or bool(int(status["ShdPnd"], 16) >> signal.SIGKILL - 1 & 1)
 
 
 def _left(engine: Engine) -> list[str]:
