@@ -18,7 +18,7 @@ unit:            ## the tests that need no privileges
 	scripts/test unit
 root:            ## the tests on the real kernel
 	scripts/test root
-machine:         ## the tests of resource limits, in a virtual machine where the host has no cgroup v2
+machine:         ## the tests of kernel, limits and API, in a virtual machine with a pure cgroup v2
 	scripts/test machine
 vm:              ## a command in that machine: make vm RUN='uname -a'
 	vm/run '$(RUN)'

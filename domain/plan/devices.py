@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import lru_cache
 
 from docket.domain.confinement.device_rules import device_program, parse_rule
 from docket.domain.confinement.masks import DEVICE_LINKS, DEVICE_NODES, DeviceRule, device_rules
@@ -55,7 +56,13 @@ def filter_of(cgroup: str, spec: ContainerSpec, devices: tuple[GivenDevice, ...]
     """A privileged container may use every device, and needs no filter for it."""
     if spec.privileged or not cgroup:
         return ()
-    return (op.AttachDeviceFilter(cgroup, b64encode(device_program(rules(spec, devices))).decode()),)
+    return (op.AttachDeviceFilter(cgroup, _program(rules(spec, devices))),)
+
+
+@lru_cache(maxsize=32)
+def _program(asked: tuple[DeviceRule, ...]) -> str:
+    """Most containers have the same rules."""
+    return b64encode(device_program(asked)).decode()
 
 
 def nodes(spec: ContainerSpec, devices: tuple[GivenDevice, ...]) -> tuple[op.AnyOperation, ...]:

@@ -46,7 +46,7 @@ _LEFT_OUT = {
 }  # fmt: skip
 """Fields that dockerd leaves out too when they are empty, or that belong to parts this engine does not have."""
 
-_BESIDE = {"info": {"Docket"}, "event": {"status", "id", "from"}}
+_BESIDE = {"info": {"Docket"}, "event": {"status", "id", "from"}, "stats": {"pressure_stats"}}
 """docket's own, and the names of API 1.21 that docker-py and compose still read."""
 
 

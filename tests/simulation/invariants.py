@@ -32,6 +32,7 @@ INTENTS: dict[type[Event], tuple[type[Event], ...]] = {
     c.ContainerStopping: (c.ContainerStopped, c.ContainerStopFailed, c.ContainerExited),
     c.ContainerPausing: (c.ContainerPaused, c.ContainerPauseFailed, c.ContainerExited),
     c.ContainerUnpausing: (c.ContainerUnpaused, c.ContainerUnpauseFailed, c.ContainerExited),
+    c.ContainerUpdating: (c.ContainerUpdated, c.ContainerUpdateFailed),
     c.ContainerRemoving: (c.ContainerRemoved, c.ContainerRemoveFailed),
     e.ExecStarting: (e.ExecStarted, e.ExecStartFailed),
     i.ImageRemoving: (i.ImageRemoved, i.ImageImported),

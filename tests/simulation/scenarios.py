@@ -50,6 +50,10 @@ class Bench(Protocol):
         """A host directory on a shared mount."""
         ...
 
+    def run_out_of_memory(self, pid: int) -> None:
+        """Have the kernel kill a process for memory; where it cannot be made to, just kill it."""
+        ...
+
     def fail(self, call: str) -> None:
         """Let the next such call of the kernel or of the root filesystems fail with EIO."""
         ...
@@ -318,11 +322,19 @@ async def concurrent(engine: Engine, bench: Bench) -> None:
     await settled(engine)
 
 
+async def out_of_memory(engine: Engine, bench: Bench) -> None:
+    container = engine.container("web")
+    bench.run_out_of_memory(container.pid)
+    await settled(engine, "web")
+
+
 async def failures(engine: Engine, bench: Bench) -> None:
     """Calls that the kernel refuses: every outcome that is a failure."""
     for call, name in (("freeze", "pause"), ("signal", "kill"), ("signal", "stop")):
         bench.fail(call)
         await ask(engine, name, "web", request=Stop(timeout_seconds=0) if name == "stop" else 15)
+    bench.fail("configure")
+    await ask(engine, "update", "web", request=bench.resources())
     await ask(engine, "pause", "web")
     bench.fail("thaw")
     await ask(engine, "unpause", "web")
@@ -358,6 +370,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("shared binds", _image, shared_binds),
     Scenario("checks", _running, checks),
     Scenario("concurrent jobs", _running, concurrent),
+    Scenario("out of memory", _running, out_of_memory),
     Scenario("failures", _running, failures),
 )
 

@@ -124,6 +124,9 @@ class World:
     def shared_directory(self) -> str:
         return "/srv/shared"
 
+    def run_out_of_memory(self, pid: int) -> None:
+        self.kernel.oom_kill(pid)
+
     def fail(self, call: str) -> None:
         self.failing.add(call)
 
