@@ -6,19 +6,19 @@ from docket.adapters.api.fields import Body, checked, flag, integer, mapping, na
 from docket.adapters.api.host_config_json import RATES
 from docket.adapters.api.log_request import log_request
 from docket.adapters.api.mount_request import mounts
+from docket.adapters.api.unsupported import refuse_anonymous_volumes, refuse_unsupported
 from docket.domain.confinement.signals import parse_signal
 from docket.domain.errors import Rejected, Unsupported
 from docket.domain.jobs.create import Create
 from docket.domain.model.container.spec import BlockIo, ContainerSpec, DeviceSpec, Resources, Ulimit
 
-_RESTART_POLICIES = frozenset({"", "no"})
-
 
 def create_request(body: Body, name: str) -> Create:
     """Translate Docker's Config and HostConfig."""
     host = table(body, "HostConfig")
-    _refuse_unsupported(host)
-    log = log_request(host)
+    refuse_unsupported(body, host)
+    log, mounted = log_request(host), mounts(host)
+    refuse_anonymous_volumes(body, {mount.target for mount in mounted})
     spec = ContainerSpec(
         image=text(body, "Image"),
         working_directory=text(body, "WorkingDir"),
@@ -48,7 +48,7 @@ def create_request(body: Body, name: str) -> Create:
         dns_search=texts(host, "DnsSearch"),
         dns_options=texts(host, "DnsOptions"),
         readonly_rootfs=flag(host, "ReadonlyRootfs"),
-        mounts=mounts(host),
+        mounts=mounted,
         shm_bytes=integer(host, "ShmSize"),
         log_driver=log.driver,
         log_options=log.options,
@@ -102,14 +102,6 @@ def resources_of(host: Body) -> Resources:
         ),
         oom_kill_disable=flag(host, "OomKillDisable"),
     )
-
-
-def _refuse_unsupported(host: Body) -> None:
-    policy = text(table(host, "RestartPolicy"), "Name")
-    if policy not in _RESTART_POLICIES:
-        raise Rejected(Unsupported(f"restart policy {policy!r} is not supported yet: only no"))
-    if table(host, "PortBindings"):
-        raise Rejected(Unsupported("publishing ports needs a bridge network, which this engine does not have yet"))
 
 
 def _network(mode: str) -> str:

@@ -14,6 +14,7 @@ from docket.adapters.api.filters import parse_filters
 from docket.adapters.api.history import state_at
 from docket.adapters.api.logs import logs
 from docket.adapters.api.streams import attach, window_size
+from docket.adapters.api.unsupported import refuse_platform
 from docket.adapters.http import Request, Response, Route, Stream, StreamSender
 from docket.domain.confinement.signals import parse_signal
 from docket.domain.engine import Engine
@@ -23,6 +24,7 @@ from docket.domain.jobs.stop import Stop
 from docket.domain.jobs.wait import check_condition
 from docket.domain.model import texts
 from docket.domain.model.container.decide import find_container
+from docket.domain.model.image.decide import find_image
 
 _SIGKILL = 9
 
@@ -84,6 +86,9 @@ class Containers:
             raise Rejected(InvalidArgument("the body of a create must be a JSON object"))
         engine = self._engine
         asked = create_request(body, request.query.get("name") or "")
+        image = find_image(engine.state, asked.spec.image)
+        if request.query.get("platform") and not isinstance(image, Rejection):
+            refuse_platform(request.query.get("platform") or "", image)
         job = engine.job("create", (asked.spec.image, asked.name), request.peer.actor, asked)
         return Response.json({"Id": await engine.run(job), "Warnings": []}, 201)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, aclosing, asynccontextmanager
 
 import trio
 
@@ -96,11 +96,12 @@ def window_size(query: Query) -> tuple[int, int]:
 async def attach(engine: Engine, request: Request) -> None:
     """``POST /containers/{id}/attach``."""
     container = engine.container(request.parameters["id"])
-    with engine.arrivals.coming(container.id):
-        await _attach(engine, request, container)
+    with ExitStack() as coming:
+        coming.enter_context(engine.arrivals.coming(container.id))
+        await _attach(engine, request, container, arrived=coming.close)
 
 
-async def _attach(engine: Engine, request: Request, container: Container) -> None:
+async def _attach(engine: Engine, request: Request, container: Container, arrived: Callable[[], None]) -> None:
     query, terminal = request.query, container.spec.terminal
     keys = parse_detach_keys(query.get("detachKeys") or "")
     hijacked = await request.hijack(content_type(request, terminal))
@@ -123,6 +124,7 @@ async def _attach(engine: Engine, request: Request, container: Container) -> Non
         job = engine.job("attach", (container.id,), request.peer.actor)
         job.attachments = (attachment,)
         await engine.run(job)
+        arrived()  # over TLS the context around this lasts as long as the stream
         if _waits(engine, container.id, attachment):
             engine.spawn(_watch_waiting, engine, container.id, attachment)
 

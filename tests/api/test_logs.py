@@ -38,14 +38,14 @@ def frames(client: docker.DockerClient, name: str, **query: object) -> list[tupl
 
 def test_both_streams_come_back_in_order_and_apart(daemon: Daemon) -> None:
     """stdout and stderr as they were written."""
-    ran(daemon, "both", "echo one; echo two >&2; echo three")
+    ran(daemon, "both", "echo one; sleep 0.1; echo two >&2; echo three")
     done = daemon.docker("logs", "both")
     assert (done.stdout, done.stderr) == ("one\nthree\n", "two\n")
 
 
 def test_tail_counts_lines_from_the_end(daemon: Daemon) -> None:
     """Over both streams, and 0 is none; what is no number means all."""
-    ran(daemon, "tail", "seq 1 5000; echo last >&2")
+    ran(daemon, "tail", "seq 1 5000; sleep 0.1; echo last >&2")
     assert daemon.docker("logs", "--tail", "3", "tail").stdout == "4999\n5000\n"
     assert daemon.docker("logs", "--tail", "3", "tail").stderr == "last\n"
     assert daemon.docker("logs", "-n", "0", "tail").stdout == ""
