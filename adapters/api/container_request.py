@@ -77,7 +77,7 @@ def create_request(body: Body, name: str) -> Create:
 
 def update_request(body: Body) -> Resources:
     """The body of ``POST /containers/{id}/update``; what it does not name stays as it is."""
-    _refuse_unsupported(body)
+    refuse_unsupported({}, body)
     return resources_of(body)
 
 

@@ -48,17 +48,20 @@ async def _write(engine: Engine, container: Container, wanted: Resources) -> Non
     old, new = (cgroup.settings(each, kernel.host(), numbers) for each in (container.spec.resources, wanted))
     try:
         await kernel.configure(container.id, [op.WriteCgroup(path, file, value) for _, file, value in new])
-    except KernelError:
+    except KernelError as error:
         lifted = {file: op.WriteCgroup(path, file, cgroup.unlimited(file, value)) for _, file, value in new}
         restored = {**lifted, **{file: op.WriteCgroup(path, file, value) for _, file, value in old}}
-        for operation in restored.values():
-            await _restore(engine, container, operation)
-        raise
+        failures = [await _restore(engine, container, operation) for operation in restored.values()]
+        told = "".join(
+            f"; and putting back: {failure}" for failure in dict.fromkeys(failures) if failure not in ("", str(error))
+        )
+        raise KernelError(error.operation, error.syscall, error.errno, error.path, f"{error.reason}{told}") from error
 
 
-async def _restore(engine: Engine, container: Container, operation: op.WriteCgroup) -> None:
-    """What fails here failed before: the first error is the one to be told."""
+async def _restore(engine: Engine, container: Container, operation: op.WriteCgroup) -> str:
+    """Try one of the old values; what failed, empty when nothing did."""
     try:
         await engine.ports.kernel.configure(container.id, [operation])
-    except KernelError:
-        return
+    except KernelError as error:
+        return str(error)
+    return ""

@@ -324,7 +324,8 @@ async def concurrent(engine: Engine, bench: Bench) -> None:
 
 async def out_of_memory(engine: Engine, bench: Bench) -> None:
     container = engine.container("web")
-    bench.run_out_of_memory(container.pid)
+    if container.alive:
+        bench.run_out_of_memory(container.pid)
     await settled(engine, "web")
 
 

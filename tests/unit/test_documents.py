@@ -56,7 +56,7 @@ def test_links_lead_somewhere(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_files_that_are_named_exist(name: str) -> None:
     """A path in backticks is one of the project's; words in capitals in it stand for anything."""
-    for path in re.findall(rf"`((?:{FOLDERS})/[\w./-]*)", text_of(name)):
+    for path in re.findall(rf"`((?:{FOLDERS})/[\w./*-]*)", text_of(name)):
         pattern = re.sub(r"[A-Z]{3,}", "*", path.rstrip("/."))
         assert list(ROOT.glob(pattern)), path
 
@@ -64,7 +64,7 @@ def test_the_files_that_are_named_exist(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_recipes_and_steps_that_are_named_exist(name: str) -> None:
     """`make X` is a recipe of the Makefile, and `scripts/test X` a step of it."""
-    recipes = set(re.findall(r"^(\w+):", text_of("Makefile"), re.MULTILINE))
+    recipes = set(re.findall(r"^([\w-]+):", text_of("Makefile"), re.MULTILINE))
     steps = set(re.findall(r"one of ([\w ]+)\"", text_of("scripts/test"))[0].split())
     for line in [*typed(text_of(name)), *spans(text_of(name))]:
         first, *rest = line.split()
