@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +15,26 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 DAEMON = "import sys; from docket.cli.main import main; sys.argv[0] = 'docket'; main()"
+
+
+def _client_release() -> int:
+    """The major version of the docker CLI that is installed; 0 when there is none."""
+    if shutil.which("docker") is None:
+        return 0
+    told = subprocess.run(["docker", "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    return int(told.split("version ", 1)[1].split(".", 1)[0])
+
+
+CLIENT_RELEASE = _client_release()
+
+
+def needs_client(release: int, what: str) -> pytest.MarkDecorator:
+    """Skips a test of what older docker CLIs cannot do or do otherwise, such as the one of Debian 12 (20.10)."""
+    reason = f"needs the docker CLI {release} or newer: {what}"
+    return pytest.mark.skipif(release > CLIENT_RELEASE, reason=reason)
 
 
 class _Connection(HTTPConnection):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docker_daemon import Daemon
+from docker_daemon import Daemon, needs_client
 
 pytestmark = [
     pytest.mark.root,
@@ -99,6 +99,7 @@ def test_a_source_that_is_not_shared_is_refused_in_dockers_words(host: Host, pro
     assert f"path {host.alone}/x is mounted on {host.alone} but it is not {wanted} mount" in done.stderr
 
 
+@needs_client(25, "older ones know no bind-recursive")
 def test_read_only_holds_for_the_mounts_below_unless_that_is_said(host: Host) -> None:
     """As in Docker since 25: recursive by default, `bind-recursive=writable` for the old way, `disabled` for no mounts below."""
     source = f"type=bind,source={host.alone},target=/m"

@@ -206,7 +206,7 @@ docket run --rm docket/base echo started || cat /run/docket/daemon.log
 first=$(docket info -f '{{{{.ID}}}}')
 [ "$first" = "$(docket info -f '{{{{.ID}}}}')" ] && echo same
 pid=$(cat /var/lib/docket/log.db.lock)
-[ "$(ps -o sid= -p $pid | tr -d ' ')" = $pid ] && echo session
+[ "$(cut -d ' ' -f 6 /proc/$pid/stat)" = $pid ] && echo session
 [ "$(readlink /proc/$pid/cwd)" = / ] && echo root
 kill $pid; while [ -e /proc/$pid ]; do sleep 0.05; done
 printf broken > /var/lib/docket/log.db
