@@ -8,7 +8,7 @@ import pytest
 from tests.simulation import real
 from tests.simulation.scenarios import SCENARIOS, Scenario
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.long]
 
 _EVERY = 97
 
