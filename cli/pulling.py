@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from docket.cli.context import encode, write_all
 from docket.cli.errors import CliError
-from docket.cli.json_light import loads
 from docket.cli.sanitise import printable
+from docket.domain.compact_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
