@@ -58,6 +58,14 @@ def null() -> int:
     return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
 
+def leave_standard_streams() -> None:
+    """Have /dev/null as stdin, stdout and stderr."""
+    nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in range(3):
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
 def write_atomically(path: str, text: str) -> bool:
     """Replace the file at ``path``; False when the disk refused it: then the shim itself has to remember."""
     data = text.encode()

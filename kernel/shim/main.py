@@ -7,9 +7,9 @@
                        └─ "release" or no daemon   clients closed once they have everything; the shim ends
 
 Control messages are JSON, one a packet. From the daemon: ``attach`` (with a descriptor), ``resize``, ``release``. To the daemon:
-``launched`` or ``failed`` first, ``exited`` last. A daemon that comes later connects to ``shim.sock`` in the shim's directory and
-is told ``found``, with the exit status when there is one. The exit file survives shim and daemon; where the disk refuses it, the
-shim waits for a daemon that takes the exit status from itself.
+``launched`` or ``failed`` first, ``exited`` last, ``broken`` when the shim itself fails. A daemon that comes later connects to
+``shim.sock`` in the shim's directory and is told ``found``, with the exit status when there is one. The exit file survives shim
+and daemon; where the disk refuses it, the shim waits for a daemon that takes the exit status from itself.
 """
 
 from __future__ import annotations
@@ -38,13 +38,23 @@ _MESSAGE = 65_536
 
 
 def run(control: int, request_fd: int) -> None:
-    """Be the shim of the request in the memfd ``request_fd``; returns when there is nothing left to do."""
+    """Be the shim of the request in the memfd ``request_fd``; returns when there is nothing left to do.
+
+    Its standard streams are nobody's: it outlives the daemon, and who reads the daemon's output must see that end. What goes wrong
+    here is told to the daemon instead, and raised.
+    """
     os.setsid()
+    endpoints.leave_standard_streams()
     syscalls.prctl(abi.PR_SET_DUMPABLE, 0)
     syscalls.prctl(abi.PR_SET_CHILD_SUBREAPER, 1)
     request = loads(_read_all(request_fd))
     os.close(request_fd)
-    Shim(_socket.socket(fileno=control), request).live()
+    shim = Shim(_socket.socket(fileno=control), request)
+    try:
+        shim.live()
+    except BaseException as error:
+        shim.tell({"broken": f"{type(error).__name__}: {error}"})
+        raise
 
 
 def _read_all(fd: int) -> str:
@@ -85,7 +95,7 @@ class Shim:
             self._give_birth()
         except Failed:
             endpoints.remove_socket(self._request["directory"])
-            self._tell({"failed": self._birth.lines})
+            self.tell({"failed": self._birth.lines})
             self._close()
             return
         finally:
@@ -94,7 +104,7 @@ class Shim:
             settings = self._request["log"]
             self._log = OutputLog(settings["path"], settings["max_bytes"], settings["files"], self._request["run"])
         identity = self._identity()
-        self._tell({"launched": self._birth.lines, **identity})
+        self.tell({"launched": self._birth.lines, **identity})
         self._begin_watching()
         for client in list(self._clients.values()):
             self._read_client(client)
@@ -294,7 +304,7 @@ class Shim:
             self._close_control()
         self._control = _socket.socket(fileno=connection)
         self._epoll.register(connection, select.EPOLLIN)
-        self._tell({"found": self._exit, **(self._identity() if self._exit is None else {})})
+        self.tell({"found": self._exit, **(self._identity() if self._exit is None else {})})
 
     def _receive_control(self) -> None:
         assert self._control is not None
@@ -330,7 +340,8 @@ class Shim:
             self._control.close()
             self._control = None
 
-    def _tell(self, message: dict[str, Any]) -> None:
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send a message to the daemon, if there is one."""
         if self._control is None:
             return
         try:
@@ -355,7 +366,7 @@ class Shim:
             "time_ns": time_ns(),
         }
         self._kept = endpoints.write_atomically(self._request["exit_file"], dumps(self._exit))
-        self._tell({"exited": self._exit})
+        self.tell({"exited": self._exit})
 
     def _oom_killed(self) -> bool:
         """Whether the kernel killed for memory in the process's cgroup (memory.events, cgroup-v2)."""
