@@ -40,6 +40,7 @@ from docket.domain.ports import (
     Ticket,
     silent,
 )
+from docket.domain.registry import NO_REGISTRY, Registry
 from docket.domain.running import RUNNING, Running
 from docket.domain.snapshots import Snapshots, state_at
 from docket.domain.verification import LogHealth
@@ -66,6 +67,7 @@ class Ports(msgspec.Struct, frozen=True):
     report: Reporter = silent
     inventory: Inventory | None = None
     """None where there is no host to look at."""
+    registry: Registry = NO_REGISTRY
 
 
 class Job(msgspec.Struct):

@@ -15,6 +15,8 @@ import trio
 from docket.domain.errors import KernelError
 from docket.domain.log import Batch, Event, StoredEvent
 from docket.domain.model.image.events import ImageImported
+from docket.domain.oci.descriptor import Descriptor
+from docket.domain.oci.digest import Digest
 from docket.domain.plan.operations import Operation, OperationResult, Plan
 
 # The log.
@@ -419,6 +421,37 @@ class Images(Protocol):
         self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
     ) -> ImageImported:
         """Make an image of one layer from a tar archive. Raises `Rejected` for a wrong archive or change."""
+        ...
+
+    async def has_layer(self, chain: Digest) -> bool:
+        """Whether the top layer of this stack is unpacked."""
+        ...
+
+    async def fetch_layer(
+        self,
+        layer: Descriptor,
+        diff_id: Digest,
+        parent: Digest | None,
+        open_from: Callable[[int], AsyncGenerator[bytes, None]],
+        progress: Callable[[int], None],
+    ) -> None:
+        """Take the blob's bytes from ``open_from(offset)``, check them, and unpack them as the layer upon the stack ``parent``.
+
+        What was kept of an earlier try is not asked for again. ``progress`` hears how many bytes are there. Raises
+        `DigestMismatch`, and what ``open_from`` raises.
+        """
+        ...
+
+    async def finish(self, manifest: bytes, config: bytes, media_type: str) -> ImageImported:
+        """The image of a manifest all of whose layers are there; manifest and config are stored."""
+        ...
+
+    async def document(self, digest: Digest) -> bytes:
+        """A manifest or config, verified. Raises `PortError`."""
+        ...
+
+    def blob(self, digest: Digest, offset: int = 0) -> AsyncGenerator[bytes, None]:
+        """A blob's bytes. Raises `PortError`."""
         ...
 
     async def import_base(self) -> tuple[str, ImageImported]:

@@ -6,7 +6,7 @@ which no event, job or line for the operator ever holds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -50,6 +50,9 @@ class Credentials(msgspec.Struct, frozen=True):
 
 NOBODY = Credentials()
 
+Content = Callable[[int], AsyncGenerator[bytes, None]]
+"""The bytes of a blob from an offset on."""
+
 
 class RemoteManifest(msgspec.Struct, frozen=True):
     """A manifest or an index as it arrived. ``digest`` is that of ``data``."""
@@ -76,11 +79,15 @@ class Repository(Protocol):
         """The manifest or index that a tag or digest means; ``digest`` is what it must have. Raises `RegistryError`."""
         ...
 
-    def blob(self, blob: Descriptor, offset: int = 0) -> AsyncIterator[bytes]:
+    def blob(self, blob: Descriptor, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """The blob's bytes from ``offset`` on, never more than its size; a cut download goes on where it was.
 
         Raises `RegistryError`. Whoever reads it compares the digest.
         """
+        ...
+
+    async def tags(self) -> tuple[str, ...]:
+        """The tags that the repository has, as far as it tells. Raises `RegistryError`."""
         ...
 
     async def has_blob(self, digest: Digest) -> bool: ...
@@ -89,7 +96,7 @@ class Repository(Protocol):
         """Have the registry take over a blob of its repository ``source``; False when it would not."""
         ...
 
-    async def upload(self, blob: Descriptor, content: Callable[[int], AsyncIterator[bytes]]) -> None:
+    async def upload(self, blob: Descriptor, content: Content) -> None:
         """Send a blob; ``content`` gives its bytes from an offset on."""
         ...
 
@@ -110,3 +117,22 @@ class Registry(Protocol):
         ...
 
     async def search(self, term: str, limit: int, credentials: Credentials, settings: EngineSettings) -> tuple[Found, ...]: ...
+
+
+class _NoRegistry:
+    """Where no registry can be asked: in a replay, and in tests that have none."""
+
+    def open(
+        self, reference: Reference, credentials: Credentials, settings: EngineSettings, *, push: bool = False
+    ) -> AbstractAsyncContextManager[Repository]:
+        raise RegistryError(_NONE)
+
+    async def login(self, credentials: Credentials, settings: EngineSettings) -> str:
+        raise RegistryError(_NONE)
+
+    async def search(self, term: str, limit: int, credentials: Credentials, settings: EngineSettings) -> tuple[Found, ...]:
+        raise RegistryError(_NONE)
+
+
+_NONE = "no registry can be asked here"
+NO_REGISTRY: Registry = _NoRegistry()

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from docket.adapters.registry.challenge import Challenge, parse_challenges
-from docket.adapters.registry.client import Answer, Content
+from docket.adapters.registry.client import Answer, Body
 from docket.adapters.registry.failures import MAX_ERROR_BYTES, failure_of
 from docket.adapters.registry.urls import Url, parse_url
 from docket.domain.registry import NOBODY, Credentials, RegistryError
@@ -23,7 +23,7 @@ _MAX_TOKEN = 64 * 1024
 _CLIENT = "docket"
 _FORM = "application/x-www-form-urlencoded"
 
-Send = Callable[[str, Url, dict[str, str], Content | None], Awaitable[Answer]]
+Send = Callable[[str, Url, dict[str, str], Body | None], Awaitable[Answer]]
 
 
 class _Token(msgspec.Struct):

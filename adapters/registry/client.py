@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -63,7 +63,7 @@ class Answer:
         self._response = response
         self._limits = limits
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes. Raises `Cut`."""
         try:
             async for chunk in self._response.aiter_stream():
@@ -99,7 +99,7 @@ class Answer:
         await self.close()
 
 
-Content = bytes | Callable[[], AsyncIterator[bytes]]
+Body = bytes | Callable[[], AsyncGenerator[bytes, None]]
 """A body: as it is, or what gives it anew for each try."""
 
 
@@ -119,7 +119,7 @@ class HttpClient:
         method: str,
         url: Url,
         headers: dict[str, str],
-        content: Content | None = None,
+        content: Body | None = None,
         *,
         derived: bool,
         verify: bool = True,

@@ -7,7 +7,8 @@ anew only after real progress, so that a registry which drips cannot hold a pull
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import trio
 
@@ -20,14 +21,15 @@ _PROGRESS_BYTES = 1 << 20
 _RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/(?:[0-9]{1,19}|\*)")
 
 
-async def download(exchange: Exchange, path: str, scope: str, blob: Descriptor, offset: int) -> AsyncIterator[bytes]:
+async def download(exchange: Exchange, path: str, scope: str, blob: Descriptor, offset: int) -> AsyncGenerator[bytes, None]:
     """The blob's bytes from ``offset`` on. Raises `RegistryError`; whoever reads it compares the digest."""
     position, tries, mark = offset, 0, offset
     while position < blob.size:
         try:
-            async for chunk in _piece(exchange, path, scope, blob, position):
-                position += len(chunk)
-                yield chunk
+            async with aclosing(_piece(exchange, path, scope, blob, position)) as chunks:
+                async for chunk in chunks:
+                    position += len(chunk)
+                    yield chunk
             if position < blob.size:
                 raise Cut(f"blob {blob.digest}: unexpected EOF after {position} of {blob.size} bytes")
         except Cut:
@@ -39,7 +41,7 @@ async def download(exchange: Exchange, path: str, scope: str, blob: Descriptor, 
             await exchange.pause(tries)
 
 
-async def _piece(exchange: Exchange, path: str, scope: str, blob: Descriptor, position: int) -> AsyncIterator[bytes]:
+async def _piece(exchange: Exchange, path: str, scope: str, blob: Descriptor, position: int) -> AsyncGenerator[bytes, None]:
     """What one request gives: all that is left, if nothing cuts it."""
     headers = {"Range": f"bytes={position}-{blob.size - 1}"} if position else {}
     url = exchange.endpoint.to(f"{path}/blobs/{blob.digest}")
@@ -77,18 +79,18 @@ def _begin(answer: Answer, blob: Descriptor, position: int) -> int:
     return position - start
 
 
-async def _steadily(answer: Answer, seconds: float, least: int) -> AsyncIterator[bytes]:
+async def _steadily(answer: Answer, seconds: float, least: int) -> AsyncGenerator[bytes, None]:
     """The chunks, as long as ``least`` bytes come within ``seconds``. Raises `Cut`. Time that the reader takes does not count."""
     waited, came = 0.0, 0
-    chunks = answer.chunks()
-    while True:
-        before = trio.current_time()
-        chunk = await anext(chunks, None)
-        if chunk is None:
-            return
-        waited, came = waited + trio.current_time() - before, came + len(chunk)
-        if waited >= seconds:
-            if came < least:
-                raise Cut(f'Get "{answer.url.shown}": only {came} bytes came in {seconds:g} seconds')
-            waited, came = 0.0, 0
-        yield chunk
+    async with aclosing(answer.chunks()) as chunks:
+        while True:
+            before = trio.current_time()
+            chunk = await anext(chunks, None)
+            if chunk is None:
+                return
+            waited, came = waited + trio.current_time() - before, came + len(chunk)
+            if waited >= seconds:
+                if came < least:
+                    raise Cut(f'Get "{answer.url.shown}": only {came} bytes came in {seconds:g} seconds')
+                waited, came = 0.0, 0
+            yield chunk

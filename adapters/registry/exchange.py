@@ -13,7 +13,7 @@ import trio
 
 from docket.adapters.registry.addresses import Trusted, is_loopback_name
 from docket.adapters.registry.authorization import Authorizer
-from docket.adapters.registry.client import Answer, Content, Cut, HttpClient
+from docket.adapters.registry.client import Answer, Body, Cut, HttpClient
 from docket.adapters.registry.endpoints import Endpoint
 from docket.adapters.registry.failures import MAX_ERROR_BYTES, failure_of
 from docket.adapters.registry.urls import Url, parse_url
@@ -42,7 +42,7 @@ class Exchange:
         url: Url,
         scope: str,
         headers: dict[str, str] | None = None,
-        content: Content | None = None,
+        content: Body | None = None,
         *,
         expected: tuple[int, ...] = (200,),
         retry: bool = True,
@@ -77,7 +77,7 @@ class Exchange:
         await trio.sleep(seconds * random.uniform(0.8, 1.2))
 
     async def _authorized(
-        self, method: str, url: Url, scope: str, headers: dict[str, str], content: Content | None, login: bool
+        self, method: str, url: Url, scope: str, headers: dict[str, str], content: Body | None, login: bool
     ) -> Answer:
         for may_ask in (True, False):
             answer = await self._followed(method, url, scope, headers, content)
@@ -89,7 +89,7 @@ class Exchange:
                 raise self._unauthorized(answer, challenge)
         raise AssertionError("the second answer is returned")
 
-    async def _followed(self, method: str, url: Url, scope: str, headers: dict[str, str], content: Content | None) -> Answer:
+    async def _followed(self, method: str, url: Url, scope: str, headers: dict[str, str], content: Body | None) -> Answer:
         for _ in range(_MAX_REDIRECTS + 1):
             answer = await self._once(method, url, scope, headers, content)
             if answer.status not in _REDIRECTS or method not in {"GET", "HEAD"}:
@@ -114,7 +114,7 @@ class Exchange:
             return
         raise RegistryError(f"{root.authority} points to {url.shown}, which is not encrypted: refused", "invalid")
 
-    async def _once(self, method: str, url: Url, scope: str, headers: dict[str, str], content: Content | None) -> Answer:
+    async def _once(self, method: str, url: Url, scope: str, headers: dict[str, str], content: Body | None) -> Answer:
         own = url.origin == self.endpoint.url.origin
         fields = dict(headers)
         if own and (known := self.authorizer.header(scope)):
@@ -124,7 +124,7 @@ class Exchange:
     def _verifies(self, url: Url) -> bool:
         return self.endpoint.verify if url.host == self.endpoint.url.host else not self._trusted.names(url.host, url.port)
 
-    async def _ask_for_token(self, method: str, url: Url, headers: dict[str, str], content: Content | None) -> Answer:
+    async def _ask_for_token(self, method: str, url: Url, headers: dict[str, str], content: Body | None) -> Answer:
         self._check_scheme(url)
         own = url.origin == self.endpoint.url.origin
         for attempt in range(1, self.limits.attempts + 1):

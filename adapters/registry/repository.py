@@ -6,7 +6,10 @@ does so too. Mirrors never see the credentials: those are the registry's (S27).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import msgspec
 
 from docket.adapters.registry.addresses import Trusted
 from docket.adapters.registry.client import HttpClient, Unreachable
@@ -20,9 +23,13 @@ from docket.domain.oci.digest import Digest, digest_of
 from docket.domain.oci.manifest import INDEX_TYPES, MANIFEST_TYPES
 from docket.domain.oci.reference import Reference
 from docket.domain.oci.strict_json import MAX_DOCUMENT_BYTES
-from docket.domain.registry import NOBODY, Credentials, RegistryError, RemoteManifest
+from docket.domain.registry import NOBODY, Content, Credentials, RegistryError, RemoteManifest
 
 _ACCEPT = ", ".join(sorted(MANIFEST_TYPES | INDEX_TYPES))
+
+
+class _Tags(msgspec.Struct):
+    tags: list[str] | None = None
 
 
 class RemoteRepository:
@@ -97,10 +104,22 @@ class RemoteRepository:
             raise failure or RegistryError(f"{self._name}: no endpoint")
         return self._exchange
 
-    async def blob(self, blob: Descriptor, offset: int = 0) -> AsyncIterator[bytes]:
+    async def blob(self, blob: Descriptor, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """See the port."""
-        async for chunk in download(await self._ready(), self._path, self._scope(), blob, offset):
-            yield chunk
+        async with aclosing(download(await self._ready(), self._path, self._scope(), blob, offset)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def tags(self) -> tuple[str, ...]:
+        """See the port."""
+        exchange = await self._ready()
+        url = exchange.endpoint.to(f"{self._path}/tags/list")
+        async with await exchange.send("GET", url, self._scope()) as answer:
+            data = await answer.body(MAX_DOCUMENT_BYTES)
+        try:
+            return tuple(msgspec.json.decode(data, type=_Tags).tags or ())
+        except ValueError as error:
+            raise RegistryError(f"{url.shown}: the list of tags cannot be read", "invalid") from error
 
     async def has_blob(self, digest: Digest) -> bool:
         """See the port."""
@@ -133,7 +152,7 @@ class RemoteRepository:
         except RegistryError:
             return  # it forgets the upload by itself some day
 
-    async def upload(self, blob: Descriptor, content: Callable[[int], AsyncIterator[bytes]]) -> None:
+    async def upload(self, blob: Descriptor, content: Content) -> None:
         """See the port."""
         await Upload(await self._ready(), self._path, self._scope(), blob, content).run()
 

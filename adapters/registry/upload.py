@@ -7,7 +7,8 @@ the registry knows no more is begun anew.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import msgspec
 
@@ -15,19 +16,17 @@ from docket.adapters.registry.client import Answer, Cut
 from docket.adapters.registry.exchange import Exchange
 from docket.adapters.registry.urls import Url
 from docket.domain.oci.descriptor import Descriptor
-from docket.domain.registry import RegistryError
+from docket.domain.registry import Content, RegistryError
 
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,19})")
 _OCTETS = "application/octet-stream"
 _RESTARTS = 3
 
-ContentFrom = Callable[[int], AsyncIterator[bytes]]
-
 
 class Upload:
     """One blob's upload into the repository at ``path``."""
 
-    def __init__(self, exchange: Exchange, path: str, scope: str, blob: Descriptor, content: ContentFrom) -> None:
+    def __init__(self, exchange: Exchange, path: str, scope: str, blob: Descriptor, content: Content) -> None:
         self._exchange = exchange
         self._path = path
         self._scope = scope
@@ -75,14 +74,15 @@ class Upload:
             self._offset = self._reached(answer, end)
             return self._location(answer)
 
-    async def _chunk(self, start: int, end: int) -> AsyncIterator[bytes]:
+    async def _chunk(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
         left = end - start
-        async for piece in self._content(start):
-            piece = piece[:left]
-            left -= len(piece)
-            yield piece
-            if not left:
-                return
+        async with aclosing(self._content(start)) as pieces:
+            async for piece in pieces:
+                piece = piece[:left]
+                left -= len(piece)
+                yield piece
+                if not left:
+                    return
 
     def _reached(self, answer: Answer, otherwise: int) -> int:
         """How much the registry has, as it says; ``0-0`` stands for nothing as well as for one byte, so nothing is meant."""

@@ -18,6 +18,8 @@ from docket.domain.model.exec import decide as exec_
 from docket.domain.model.image import commands as image_commands
 from docket.domain.model.image import decide as image
 from docket.domain.model.state import EngineState
+from docket.domain.model.transfer import commands as transfer_commands
+from docket.domain.model.transfer import decide as transfer
 
 _DECIDERS: dict[type[msgspec.Struct], Callable[[EngineState, Any], Sequence[Event] | Rejection]] = {
     engine_commands.ReconfigureEngine: engine.reconfigure,
@@ -35,6 +37,7 @@ _DECIDERS: dict[type[msgspec.Struct], Callable[[EngineState, Any], Sequence[Even
     image_commands.AddImage: image.add,
     image_commands.TagImage: image.tag,
     image_commands.RemoveImage: image.remove,
+    transfer_commands.CompletePull: transfer.complete_pull,
 }
 
 Command = (
@@ -42,6 +45,7 @@ Command = (
     | container_commands.ContainerCommand
     | exec_commands.ExecCommand
     | image_commands.ImageCommand
+    | transfer_commands.TransferCommand
 )
 
 
