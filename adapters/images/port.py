@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 
 import trio
 
 from docket.adapters.images.base_image import REFERENCE, host_platform, import_base
 from docket.adapters.images.content_store import ContentStore
-from docket.adapters.images.fetching import LayerFetcher
 from docket.adapters.images.importer import ImageImporter, ImportedImage
 from docket.adapters.images.layers import OverlaySnapshotter
 from docket.domain.model.image.events import ImageDefaults, ImageImported
-from docket.domain.oci.digest import Digest, digest_of
-from docket.domain.oci.image_config import ImageConfig, decode_image_config
-
-_PIECE = 1 << 20
 
 
-class ImageImports(LayerFetcher):
+class ImageImports:
     """Implements `docket.domain.ports.Images`."""
 
     def __init__(self, store: ContentStore, snapshotter: OverlaySnapshotter) -> None:
-        super().__init__(store, snapshotter)
+        self._store = store
+        self._snapshotter = snapshotter
         self._importer = ImageImporter(store, snapshotter)
 
     async def import_archive(
@@ -41,27 +37,6 @@ class ImageImports(LayerFetcher):
     async def import_base(self) -> tuple[str, ImageImported]:
         return REFERENCE, described(await trio.to_thread.run_sync(import_base, self._importer), "")
 
-    async def finish(self, manifest: bytes, config: bytes, media_type: str) -> ImageImported:
-        """See the port."""
-
-        def work() -> ImageImported:
-            decoded = decode_image_config(config)
-            self.store(config, manifest)
-            return event_of(digest_of(config), digest_of(manifest), decoded, self.size(decoded.rootfs.diff_ids), "")
-
-        return await trio.to_thread.run_sync(work)
-
-    async def document(self, digest: Digest) -> bytes:
-        """See the port."""
-        return await trio.to_thread.run_sync(self._store.read, digest)
-
-    async def blob(self, digest: Digest, offset: int = 0) -> AsyncGenerator[bytes, None]:
-        """See the port."""
-        with await trio.to_thread.run_sync(self._store.open, digest) as file:
-            file.seek(offset)
-            while piece := await trio.to_thread.run_sync(file.read, _PIECE):
-                yield piece
-
 
 def _blocking(chunks: AsyncIterator[bytes]) -> Iterator[bytes]:
     """The chunks, asked for one by one from the worker thread."""
@@ -78,11 +53,7 @@ async def _next_or_none(chunks: AsyncIterator[bytes]) -> bytes | None:
 
 def described(imported: ImportedImage, source: str) -> ImageImported:
     """The event that says that this image is whole."""
-    return event_of(imported.image_id, imported.manifest.digest, imported.config, imported.size, source)
-
-
-def event_of(image: Digest, manifest: Digest, config: ImageConfig, size: int, source: str) -> ImageImported:
-    """The event that says that the image of this config is whole."""
+    config = imported.config
     parameters = config.config
     defaults = ImageDefaults()
     if parameters is not None:
@@ -98,10 +69,10 @@ def event_of(image: Digest, manifest: Digest, config: ImageConfig, size: int, so
             stop_signal=parameters.stop_signal or "",
         )
     return ImageImported(
-        image=str(image),
-        manifest=str(manifest),
+        image=str(imported.image_id),
+        manifest=str(imported.manifest.digest),
         layers=tuple(str(diff_id) for diff_id in config.rootfs.diff_ids),
-        size=size,
+        size=imported.size,
         defaults=defaults,
         architecture=config.architecture,
         operating_system=config.os,
