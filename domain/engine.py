@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from docket.domain.arrivals import Arrivals
+from docket.domain.custody import Custody
 from docket.domain.errors import Rejected, Rejection, StoreError, StoreFailed
 from docket.domain.log import Batch, Event, Metadata, StoredEvent
 from docket.domain.model.container.decide import Unsettled, find_container
@@ -98,6 +99,7 @@ class Engine:
         self.waiting: dict[str, list[Attachment]] = {}
         """Clients attached to containers that have not started yet."""
         self.arrivals = Arrivals()
+        self.custody = Custody()
         self._running: set[str] = set()
         self.releasing: dict[str, trio.Event] = {}
         """Containers whose end is in the log (or about to be) and whose kernel objects are not taken back yet; set afterwards."""

@@ -414,6 +414,15 @@ class OutputLogs(Protocol):
     async def remove(self, path: str) -> None: ...
 
 
+class StoredImage(msgspec.Struct, frozen=True):
+    """What an image needs on disk: its manifest with all that this names, and its unpacked layers, lowest first."""
+
+    image: str
+    manifest: str
+    manifest_type: str
+    diff_ids: tuple[str, ...]
+
+
 class Images(Protocol):
     """Images on disk. What these return is whole and durable, and known to nobody until its event is in the log."""
 
@@ -503,8 +512,8 @@ class Inventory(Protocol):
 
     async def belongings(self) -> Belongings: ...
 
-    async def check_images(self, images: Sequence[tuple[str, str, tuple[str, ...]]]) -> ImageCheck:
-        """Check blobs and layers of ``(image, manifest, diff ids)``, every byte against its digest."""
+    async def check_images(self, images: Sequence[StoredImage]) -> ImageCheck:
+        """Check blobs and layers of images, every byte against its digest."""
         ...
 
     async def standing(self, identity: ProcessIdentity) -> Standing | None:

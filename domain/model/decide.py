@@ -36,6 +36,7 @@ _DECIDERS: dict[type[msgspec.Struct], Callable[[EngineState, Any], Sequence[Even
     exec_commands.StartExec: exec_.start,
     image_commands.AddImage: image.add,
     image_commands.TagImage: image.tag,
+    image_commands.LearnDigest: image.learn_digest,
     image_commands.RemoveImage: image.remove,
     transfer_commands.CompletePull: transfer.complete_pull,
 }

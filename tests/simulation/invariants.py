@@ -45,7 +45,8 @@ def check_step(engine: Engine, store: SimulatedStore, kernel: FakeKernel, disk: 
     check_replay(engine, store, kernel)
     state = engine.state
     assert {container.name: key for key, container in state.containers.items()} == state.names
-    assert {reference: image.id for image in state.images.values() for reference in image.references} == state.references
+    named = {name: image.id for image in state.images.values() for name in (*image.references, *image.digests)}
+    assert named == state.references
     assert all(bool(container.pid) == container.alive for container in state.containers.values() if not container.unsettled)
     for image in state.images.values():
         assert image.status is not ImageStatus.PRESENT or set(image.layers) <= disk.blobs, f"{image.id} lacks its blobs"

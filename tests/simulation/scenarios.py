@@ -25,6 +25,7 @@ from docket.domain.model.container.state import ContainerStatus
 from docket.domain.model.engine.events import EngineCreated, EngineRepaired
 from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.model.exec.events import ExecSpec
+from docket.domain.model.image.commands import LearnDigest
 from docket.domain.ports import Attachment, Endpoint
 
 IMAGE = "docker.io/library/tiny:latest"
@@ -273,6 +274,9 @@ async def auto_remove(engine: Engine, bench: Bench) -> None:
 async def import_(engine: Engine, bench: Bench) -> None:
     await import_image(engine, bench)
     await ask(engine, "tag", IMAGE, "docker.io/library/other:1")
+    digest = engine.state.images[engine.state.references[IMAGE]].manifest
+    job = engine.job("push", (IMAGE,), "engine")
+    await engine.execute(LearnDigest(IMAGE, f"docker.io/library/web@{digest}"), job)
 
 
 async def remove_image(engine: Engine, bench: Bench) -> None:
