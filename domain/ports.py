@@ -15,8 +15,8 @@ import trio
 from docket.domain.errors import KernelError
 from docket.domain.log import Batch, Event, StoredEvent
 from docket.domain.model.image.events import ImageImported
-from docket.domain.oci.descriptor import Descriptor
 from docket.domain.oci.digest import Digest
+from docket.domain.oci.stack import StackedLayer
 from docket.domain.plan.operations import Operation, OperationResult, Plan
 
 # The log.
@@ -423,6 +423,27 @@ class StoredImage(msgspec.Struct, frozen=True):
     diff_ids: tuple[str, ...]
 
 
+class Ingest(Protocol):
+    """Takes images in, layer by layer. All of it, up to the event, is done within the engine's custody."""
+
+    def has_layer(self, layer: StackedLayer) -> bool:
+        """Whether nothing is left to do for the layer."""
+        ...
+
+    async def fetch_layer(
+        self, layer: StackedLayer, open_from: Callable[[int], AsyncIterator[bytes]], progress: Callable[[int], None] = ...
+    ) -> None:
+        """Returns when the layer is whole, checked and durable; ``open_from(offset)`` gives the bytes that are missing.
+
+        Raises `DigestMismatch` and other `PortError` for wrong bytes and the disk, and what ``open_from`` raises.
+        """
+        ...
+
+    async def finish(self, manifest: bytes, media_type: str, config: bytes, *, origin: str, source: str = "") -> ImageImported:
+        """Store the documents of an image whose layers are all there. Raises `InvalidDocument`, `DigestMismatch`."""
+        ...
+
+
 class Images(Protocol):
     """Images on disk. What these return is whole and durable, and known to nobody until its event is in the log."""
 
@@ -432,27 +453,9 @@ class Images(Protocol):
         """Make an image of one layer from a tar archive. Raises `Rejected` for a wrong archive or change."""
         ...
 
-    async def has_layer(self, chain: Digest) -> bool:
-        """Whether the top layer of this stack is unpacked."""
-        ...
-
-    async def fetch_layer(
-        self,
-        layer: Descriptor,
-        diff_id: Digest,
-        parent: Digest | None,
-        open_from: Callable[[int], AsyncGenerator[bytes, None]],
-        progress: Callable[[int], None],
-    ) -> None:
-        """Take the blob's bytes from ``open_from(offset)``, check them, and unpack them as the layer upon the stack ``parent``.
-
-        What was kept of an earlier try is not asked for again. ``progress`` hears how many bytes are there. Raises
-        `DigestMismatch`, and what ``open_from`` raises.
-        """
-        ...
-
-    async def finish(self, manifest: bytes, config: bytes, media_type: str) -> ImageImported:
-        """The image of a manifest all of whose layers are there; manifest and config are stored."""
+    @property
+    def ingest(self) -> Ingest:
+        """Where images of many layers come in."""
         ...
 
     async def document(self, digest: Digest) -> bytes:

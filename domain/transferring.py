@@ -13,9 +13,8 @@ from docket.domain.errors import PortError, Rejected, StoreError
 from docket.domain.log import Event
 
 _CANCELLED = "the client went away or the engine ended"
-LAYERS_AT_ONCE = 3
-"""As many as Docker fetches at once by default."""
 UPLOADS_AT_ONCE = 5
+"""As Docker has it."""
 
 _SHORT = 12
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 
 import trio
@@ -14,6 +14,9 @@ from docket.adapters.images.importer import ImageImporter, ImportedImage
 from docket.adapters.images.ingest import ImageIngest
 from docket.adapters.images.layers import OverlaySnapshotter
 from docket.domain.model.image.events import ImageImported
+from docket.domain.oci.digest import Digest
+
+_PIECE = 1 << 20
 
 
 class ImageImports:
@@ -39,6 +42,17 @@ class ImageImports:
 
     async def import_base(self) -> tuple[str, ImageImported]:
         return REFERENCE, described(await trio.to_thread.run_sync(import_base, self._importer), "")
+
+    async def document(self, digest: Digest) -> bytes:
+        """See the port."""
+        return await trio.to_thread.run_sync(self._store.read, digest)
+
+    async def blob(self, digest: Digest, offset: int = 0) -> AsyncGenerator[bytes, None]:
+        """See the port."""
+        with await trio.to_thread.run_sync(self._store.open, digest) as file:
+            file.seek(offset)
+            while piece := await trio.to_thread.run_sync(file.read, _PIECE):
+                yield piece
 
 
 def _blocking(chunks: AsyncIterator[bytes]) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ fetched before a failure stays on disk for the next try.
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import msgspec
@@ -16,21 +17,21 @@ import trio
 from docket.domain.engine import Engine, Job
 from docket.domain.errors import DigestMismatch, NotFound, Rejected
 from docket.domain.model import texts
-from docket.domain.model.image.state import ImageStatus
 from docket.domain.model.transfer import events
 from docket.domain.model.transfer.commands import CompletePull
 from docket.domain.oci import platform as platforms
-from docket.domain.oci.chain_id import chain_ids
 from docket.domain.oci.descriptor import Descriptor, Platform
-from docket.domain.oci.digest import Digest, digest_of, parse_digest
+from docket.domain.oci.digest import digest_of, parse_digest
 from docket.domain.oci.image_config import ImageConfig, decode_image_config
 from docket.domain.oci.manifest import CONFIG_TYPES, Index, Manifest, decode_manifest
 from docket.domain.oci.reference import Reference, parse_reference
+from docket.domain.oci.stack import StackedLayer, layer_stack
 from docket.domain.oci.strict_json import MAX_DOCUMENT_BYTES, InvalidDocument
 from docket.domain.registry import NOBODY, Credentials, RegistryError, RemoteManifest, Repository
-from docket.domain.transferring import LAYERS_AT_ONCE, Progress, Step, concluded, short, unheard
+from docket.domain.transferring import Progress, Step, concluded, short, unheard
 
 _MAX_INDEX_DEPTH = 3
+_CLOSE_SECONDS = 2
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 
 
@@ -51,7 +52,7 @@ class _Wanted(msgspec.Struct, frozen=True):
     manifest: RemoteManifest
     document: Manifest
     config_bytes: bytes
-    config: ImageConfig
+    layers: tuple[StackedLayer, ...]
 
 
 async def pull(engine: Engine, job: Job) -> str:
@@ -88,12 +89,16 @@ async def _pull(
     request.progress(Step(f"Pulling from {reference.path}", id=reference.digest or reference.tag))
     resolved = events.ManifestResolved(transfer, wanted.named.digest, wanted.manifest.digest, len(wanted.document.layers))
     engine.note([resolved], job)
-    image = engine.state.images.get(wanted.document.config.digest)
-    before = engine.state.references.get(str(reference))
-    if image is None or image.status is not ImageStatus.PRESENT:
+    tag = "" if reference.digest else str(reference)
+    named = str(reference.with_digest(wanted.named.digest))
+    before = engine.state.references.get(tag or named)
+    async with engine.custody.shared():
         await _fetch_layers(engine, job, transfer, repository, wanted)
-    imported = await engine.ports.images.finish(wanted.manifest.data, wanted.config_bytes, wanted.manifest.media_type)
-    await engine.execute(CompletePull(transfer, imported, str(reference), wanted.named.digest), job)
+        manifest = wanted.manifest
+        imported = await engine.ports.images.ingest.finish(
+            manifest.data, manifest.media_type, wanted.config_bytes, origin="pull", source=named
+        )
+        await engine.execute(CompletePull(transfer, imported, str(reference), tag, named), job)
     request.progress(Step(f"Digest: {wanted.named.digest}"))
     news = "Image is up to date" if before == imported.image else "Downloaded newer image"
     request.progress(Step(f"Status: {news} for {reference.familiar}"))
@@ -107,11 +112,14 @@ async def resolve(repository: Repository, reference: Reference, platform: Platfo
         named = await repository.manifest(digest or reference.tag, digest=digest)
         manifest, document = await _manifest_for(repository, named, platform)
         config_bytes = await _small_blob(repository, document.config)
+        config = decode_image_config(config_bytes)
+        layers = layer_stack(document, config)
     except RegistryError as error:
         raise _explained(error, reference) from error
     except InvalidDocument as error:
         raise RegistryError(f"{reference.familiar}: {error}", "invalid") from error
-    return _Wanted(named, manifest, document, config_bytes, _checked_config(config_bytes, document, reference, platform, asked))
+    _check_platform(config, reference, platform, asked)
+    return _Wanted(named, manifest, document, config_bytes, layers)
 
 
 async def _manifest_for(repository: Repository, named: RemoteManifest, platform: Platform) -> tuple[RemoteManifest, Manifest]:
@@ -155,16 +163,8 @@ async def _small_blob(repository: Repository, blob: Descriptor) -> bytes:
     return data
 
 
-def _checked_config(data: bytes, manifest: Manifest, reference: Reference, platform: Platform, asked: str) -> ImageConfig:
-    try:
-        config = decode_image_config(data)
-    except InvalidDocument as error:
-        raise RegistryError(f"{reference.familiar}: {error}", "invalid") from error
-    if len(config.rootfs.diff_ids) != len(manifest.layers):
-        raise RegistryError(
-            f"{reference.familiar}: the config has {len(config.rootfs.diff_ids)} layers and the manifest {len(manifest.layers)}",
-            "invalid",
-        )
+def _check_platform(config: ImageConfig, reference: Reference, platform: Platform, asked: str) -> None:
+    """Raises `Rejected`, `RegistryError` for an image of another platform."""
     is_for = Platform(config.architecture, config.os, variant=config.variant)
     if config.os != "linux":
         raise RegistryError(f'operating system "{config.os[:60]}" cannot be used on this platform', "invalid")
@@ -175,7 +175,6 @@ def _checked_config(data: bytes, manifest: Manifest, reference: Reference, platf
                 f"wanted {platforms.shown(platform)}, actual: {platforms.shown(is_for)}"
             )
         )
-    return config
 
 
 def _explained(error: RegistryError, reference: Reference) -> Exception:
@@ -189,62 +188,64 @@ def _explained(error: RegistryError, reference: Reference) -> Exception:
 
 
 async def _fetch_layers(engine: Engine, job: Job, transfer: str, repository: Repository, wanted: _Wanted) -> None:
-    """Some layers at once; the lowest first, because all others are unpacked onto it."""
+    """Some layers at once, each blob once. The first failure ends the others."""
     request: Pull = job.request
-    limiter = trio.CapacityLimiter(LAYERS_AT_ONCE)
-    diff_ids = wanted.config.rootfs.diff_ids
-    chains = chain_ids(diff_ids)
     failures: list[Exception] = []
 
-    async def fetch(position: int, scope: trio.CancelScope) -> None:
-        layer = wanted.document.layers[position]
-        parent = chains[position - 1] if position else None
+    async def fetch(layer: StackedLayer, scope: trio.CancelScope) -> None:
         try:
-            async with limiter:
-                await _fetch_layer(engine, job, transfer, repository, layer, diff_ids[position], chains[position], parent)
+            await _fetch_layer(engine, job, transfer, repository, layer)
         except Exception as error:
             failures.append(error)
             scope.cancel()
 
-    for layer in wanted.document.layers:
-        request.progress(Step("Pulling fs layer", short(layer.digest), moves=True))
+    missing = []
+    for layer in wanted.layers:
+        if engine.ports.images.ingest.has_layer(layer):
+            request.progress(Step("Already exists", short(layer.descriptor.digest), moves=True))
+        else:
+            missing.append(layer)
+            request.progress(Step("Pulling fs layer", short(layer.descriptor.digest), moves=True))
     async with trio.open_nursery() as nursery:
-        for position in range(len(chains)):
-            nursery.start_soon(fetch, position, nursery.cancel_scope)
-            await trio.lowlevel.checkpoint()
+        for layer in missing:
+            nursery.start_soon(fetch, layer, nursery.cancel_scope)
     if failures:
         raise failures[0]
 
 
-async def _fetch_layer(
-    engine: Engine,
-    job: Job,
-    transfer: str,
-    repository: Repository,
-    layer: Descriptor,
-    diff_id: Digest,
-    chain: Digest,
-    parent: Digest | None,
-) -> None:
+async def _fetch_layer(engine: Engine, job: Job, transfer: str, repository: Repository, layer: StackedLayer) -> None:
     """One layer, onto the disk and unpacked; one that does not match is asked for a second time."""
     request: Pull = job.request
-    images, name = engine.ports.images, short(layer.digest)
-    if await images.has_layer(chain):
-        request.progress(Step("Already exists", name, moves=True))
-        return
+    blob = layer.descriptor
+    name = short(blob.digest)
 
     def told(current: int) -> None:
-        request.progress(Step("Downloading", name, current, layer.size, moves=True))
+        request.progress(Step("Downloading", name, current, blob.size, moves=True))
 
     for last in (False, True):
         try:
-            await images.fetch_layer(layer, diff_id, parent, lambda offset: repository.blob(layer, offset), told)
+            await _ingested(engine, repository, layer, told)
             break
         except DigestMismatch as error:
             if last:
-                raise RegistryError(
-                    f"filesystem layer verification failed for digest {layer.digest}: {error}", "invalid"
-                ) from error
-    engine.note([events.LayerFetched(transfer, layer.digest, layer.size, diff_id, chain)], job)
+                text = f"filesystem layer verification failed for digest {blob.digest}: {error}"
+                raise RegistryError(text, "invalid") from error
+    engine.note([events.LayerFetched(transfer, blob.digest, blob.size, layer.diff_id, layer.chain_id)], job)
     for status in ("Verifying Checksum", "Download complete", "Pull complete"):
         request.progress(Step(status, name, moves=True))
+
+
+async def _ingested(engine: Engine, repository: Repository, layer: StackedLayer, told: Callable[[int], None]) -> None:
+    """Downloads that are not read to their end, because something else failed, are closed all the same."""
+    opened: list[AsyncGenerator[bytes, None]] = []
+
+    def open_from(offset: int) -> AsyncGenerator[bytes, None]:
+        opened.append(repository.blob(layer.descriptor, offset))
+        return opened[-1]
+
+    try:
+        await engine.ports.images.ingest.fetch_layer(layer, open_from, told)
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_SECONDS):
+            for each in opened:
+                await each.aclose()

@@ -18,9 +18,10 @@ from docket.domain.model import texts
 from docket.domain.model.image.decide import find_image
 from docket.domain.model.image.state import Image
 from docket.domain.model.transfer import events
+from docket.domain.model.transfer.commands import CompletePush
 from docket.domain.oci.descriptor import Descriptor
 from docket.domain.oci.digest import parse_digest
-from docket.domain.oci.manifest import DOCKER_MANIFEST, OCI_MANIFEST, Manifest, decode_manifest
+from docket.domain.oci.manifest import Manifest, decode_manifest
 from docket.domain.oci.reference import Reference, parse_reference
 from docket.domain.oci.strict_json import InvalidDocument
 from docket.domain.registry import NOBODY, Content, Credentials, Repository
@@ -72,25 +73,25 @@ async def _push_one(engine: Engine, job: Job, reference: Reference) -> None:
         concluded(engine, job, lambda reason: events.ImagePushFailed(transfer, reason)),
         engine.ports.registry.open(reference, request.credentials, engine.settings, push=True) as repository,
     ):
-        data, media_type, manifest = await _manifest(engine, image)
+        data, manifest = await _manifest(engine, image)
         await _send_blobs(engine, job, transfer, repository, reference, image, manifest)
-        digest = await repository.put_manifest(reference.tag, media_type, data)
-        await engine.record([events.ImagePushed(transfer, str(reference), image.id, digest, len(data))], job)
+        digest = await repository.put_manifest(reference.tag, image.manifest_type, data)
+        named = str(reference.with_digest(digest))
+        await engine.execute(CompletePush(transfer, str(reference), image.id, named, len(data)), job)
     request.progress(Step(f"{reference.tag}: digest: {digest} size: {len(data)}"))
     request.progress(Step("", tag=reference.tag, digest=digest, size=len(data)))
 
 
-async def _manifest(engine: Engine, image: Image) -> tuple[bytes, str, Manifest]:
+async def _manifest(engine: Engine, image: Image) -> tuple[bytes, Manifest]:
     """The image's manifest as it lies on disk. Raises `PortError`."""
     data = await engine.ports.images.document(parse_digest(image.manifest))
-    media_type = DOCKER_MANIFEST if DOCKER_MANIFEST.encode() in data else OCI_MANIFEST
     try:
-        manifest = decode_manifest(data, media_type)
+        manifest = decode_manifest(data, image.manifest_type)
     except InvalidDocument as error:
         raise PortError(f"image {image.id}: {error}") from error
     if not isinstance(manifest, Manifest):
         raise PortError(f"image {image.id}: its manifest is an index")
-    return data, media_type, manifest
+    return data, manifest
 
 
 async def _send_blobs(
@@ -161,9 +162,8 @@ def _sources(engine: Engine, reference: Reference, image: Image) -> list[str]:
     """Other repositories of the registry that have a layer of the image, as far as this engine knows."""
     layers = set(image.layers)
     found: dict[str, None] = {}
-    for name, identifier in engine.state.references.items():
-        other = parse_reference(name)
-        holder = engine.state.images[identifier]
-        if other.domain == reference.domain and other.path != reference.path and layers & set(holder.layers):
-            found[other.path] = None
+    for holder in engine.state.images.values():
+        for other in map(parse_reference, holder.digests if layers.intersection(holder.layers) else ()):
+            if other.domain == reference.domain and other.path != reference.path:
+                found[other.path] = None
     return list(found)[:_MOST_SOURCES]

@@ -39,6 +39,7 @@ _DECIDERS: dict[type[msgspec.Struct], Callable[[EngineState, Any], Sequence[Even
     image_commands.LearnDigest: image.learn_digest,
     image_commands.RemoveImage: image.remove,
     transfer_commands.CompletePull: transfer.complete_pull,
+    transfer_commands.CompletePush: transfer.complete_push,
 }
 
 Command = (

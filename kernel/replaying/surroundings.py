@@ -10,10 +10,9 @@ import trio
 from docket.domain.engine import Engine
 from docket.domain.errors import Unavailable
 from docket.domain.model.image.events import ImageImported
-from docket.domain.oci.descriptor import Descriptor
 from docket.domain.oci.digest import Digest
 from docket.domain.plan.operations import MountOverlay
-from docket.domain.ports import LogEntry
+from docket.domain.ports import Ingest, LogEntry
 from docket.kernel.recording.calls import recorded_plan
 from docket.kernel.recording.format import Call
 from docket.kernel.replaying.log import RecordedLog
@@ -81,20 +80,8 @@ class NoImages:
     async def import_base(self) -> tuple[str, ImageImported]:
         raise Unavailable("there are no images in a recording")
 
-    async def has_layer(self, chain: Digest) -> bool:
-        raise Unavailable("there are no images in a recording")
-
-    async def fetch_layer(
-        self,
-        layer: Descriptor,
-        diff_id: Digest,
-        parent: Digest | None,
-        open_from: Callable[[int], AsyncGenerator[bytes, None]],
-        progress: Callable[[int], None],
-    ) -> None:
-        raise Unavailable("there are no images in a recording")
-
-    async def finish(self, manifest: bytes, config: bytes, media_type: str) -> ImageImported:
+    @property
+    def ingest(self) -> Ingest:
         raise Unavailable("there are no images in a recording")
 
     async def document(self, digest: Digest) -> bytes:
