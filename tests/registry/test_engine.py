@@ -14,6 +14,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,14 @@ def daemon_connection(daemon: Daemon) -> Any:
     return _Connection(f"{daemon.root}/docket.sock")
 
 
+def raw(daemon: Daemon, path: str) -> bytes:
+    connection = daemon_connection(daemon)
+    connection.request("GET", path)
+    data: bytes = connection.getresponse().read()
+    connection.close()
+    return data
+
+
 def present(daemon: Daemon, registry: FaultyRegistry, tag: str) -> bool:
     return daemon.request("GET", f"/images/{registry.host}/app:{tag}/json")[0] == 200
 
@@ -233,18 +242,32 @@ def test_progress_is_told_layer_by_layer(daemon: Daemon, registry: FaultyRegistr
     assert present(daemon, registry, "steps")
 
 
-def corrupted(request: Handler) -> None:
-    data = request.server.registry.blobs[request.path.rsplit("/", 1)[1]]
-    request.reply(200, data[:-1] + bytes([data[-1] ^ 1]))
+def corrupted(at: int) -> Callable[[Handler], None]:
+    """Answers with another byte at one place."""
+
+    def answer(request: Handler) -> None:
+        data = bytearray(request.server.registry.blobs[request.path.rsplit("/", 1)[1]])
+        data[at] ^= 1
+        request.reply(200, bytes(data))
+
+    return answer
 
 
-def test_s26_a_layer_that_is_not_what_it_should_be(daemon: Daemon, registry: FaultyRegistry) -> None:
+@pytest.mark.parametrize(
+    ("at", "reason"),
+    [(4, "filesystem layer verification failed for digest"), (-1, "failed to register layer")],
+    ids=["time", "end"],
+)
+def test_s26_a_layer_that_is_not_what_it_should_be(daemon: Daemon, registry: FaultyRegistry, at: int, reason: str) -> None:
     """Nothing of the image is seen, the failure is in the stream and in the log, and a good answer mends it."""
-    first, second = add_image(registry, "bad", os.urandom(1000), os.urandom(100_000))
-    registry.faults.append(on(f"GET .*{second}", corrupted))
+    good = os.urandom(1000)
+    add_image(registry, "good", good)
+    assert pull(daemon, registry, "good")[0] == 200
+    first, second = add_image(registry, "bad", good, os.urandom(100_000))
+    registry.faults.append(on(f"GET .*{second}", corrupted(at)))
     status, told = pull(daemon, registry, "bad")
     assert status == 200
-    assert f"filesystem layer verification failed for digest {second}" in told[-1]["error"]
+    assert f"{reason} {second}" in told[-1]["error"]
     assert told[-1]["errorDetail"]["message"] == told[-1]["error"]
     assert not present(daemon, registry, "bad")
     registry.faults.clear()
@@ -272,7 +295,7 @@ def test_a_failure_ends_the_other_layers(daemon: Daemon, registry: FaultyRegistr
          "image with reference {host}/app:here was found but does not match the specified platform: "
          "wanted linux/s390x, actual: linux/amd64"),
         ("here", "&platform=a/b/c/d", 400, "'a/b/c/d': platform specifier component must match os[/architecture[/variant]]"),
-        ("UP/case", "", 400, "invalid reference format"),
+        ("UP/case", "", 400, "invalid tag format"),
     ],
 )  # fmt: skip
 def test_errors_before_anything_was_fetched(
@@ -292,7 +315,7 @@ def test_other_statuses(daemon: Daemon, registry: FaultyRegistry) -> None:
     registry.wants = lambda request: False
     status, told = pull(daemon, registry, "x")
     assert (status, told[0]["message"]) == (
-        401, f'Get "http://{registry.host}/v2/app/manifests/x": no basic auth credentials'
+        500, f'Get "http://{registry.host}/v2/app/manifests/x": no basic auth credentials'
     )  # fmt: skip
     status, answer = daemon.request("POST", "/auth", {"username": "a", "password": "b", "serveraddress": registry.host})
     assert (status, answer["message"]) == (
@@ -331,8 +354,7 @@ def test_the_pull_of_an_engine_that_is_killed(tmp_path: Path, registry: FaultyRe
         client.join(30)
         daemon.start()
         assert not present(daemon, registry, "cut")
-        log = daemon.request("GET", "/docket/log")[1]
-        assert "the engine ended before the transfer did" in json.dumps(log)
+        assert b"the engine ended before the transfer did" in raw(daemon, "/docket/log")
         registry.requests.clear()
         _, told = pull(daemon, registry, "cut")
         assert "error" not in told[-1]
@@ -346,7 +368,7 @@ def test_the_pull_of_an_engine_that_is_killed(tmp_path: Path, registry: FaultyRe
 def _ignored(daemon: Daemon, registry: FaultyRegistry) -> None:
     try:
         pull(daemon, registry, "cut")
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return
 
 

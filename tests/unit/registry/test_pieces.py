@@ -74,7 +74,8 @@ def test_an_address_is_read_as_it_is_written() -> None:
 
 def test_challenges_are_read() -> None:
     """Several in one header, quoted or not."""
-    header = 'Negotiate, Bearer realm="https://auth.example/token?a=b",service="x, y",scope="repository:a/b:pull,push", Basic realm=q'
+    bearer = 'Bearer realm="https://auth.example/token?a=b",service="x, y",scope="repository:a/b:pull,push"'
+    header = f"Negotiate, {bearer}, Basic realm=q"
     assert parse_challenges(header) == [
         Challenge("negotiate"),
         Challenge(
