@@ -57,7 +57,7 @@ class _Shim:
     """The daemon's end of one shim's control socket."""
 
     def __init__(self, connection: socket.socket) -> None:
-        self.socket = trio.socket.from_stdlib_socket(connection)
+        self.socket = connection
         self.answered = trio.Event()
         self.answer: dict[str, Any] = {}
         self.ended = trio.Event()
@@ -78,6 +78,25 @@ class _Shim:
     def lost(self) -> None:
         self.answered.set()
         self.ended.set()
+
+    async def receive(self) -> bytes:
+        """The next message; empty when the shim is gone. Raises `OSError` and trio.ClosedResourceError."""
+        await trio.lowlevel.wait_readable(self.socket)
+        return self.socket.recv(_MESSAGE)
+
+    async def send(self, message: dict[str, Any], rights: Sequence[tuple[int, int, bytes]] = ()) -> None:
+        """Send a message; waits only while the shim has not read the ones before. Raises as `receive`."""
+        data = msgspec.json.encode(message)
+        while True:
+            try:
+                self.socket.sendmsg([data], rights)
+                return
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self.socket)
+
+    def close(self) -> None:
+        trio.lowlevel.notify_closing(self.socket)
+        self.socket.close()
 
 
 class LinuxKernel:
@@ -137,7 +156,7 @@ class LinuxKernel:
         decoder = msgspec.json.Decoder(dict[str, Any])
         while True:
             try:
-                message = await shim.socket.recv(_MESSAGE)
+                message = await shim.receive()
             except (OSError, trio.ClosedResourceError):
                 message = b""
             if not message:
@@ -184,7 +203,7 @@ class LinuxKernel:
         shim = self._shims.get(key)
         if shim is not None:
             with suppress(OSError, trio.ClosedResourceError):
-                await shim.socket.send(b'{"release":true}')
+                await shim.send({"release": True})
             self._forget(key)
         failures = [failure for operation in operations if (failure := _perform(operation)) is not None]
         with _calls("remove what a shim kept", exit_file):
@@ -198,7 +217,7 @@ class LinuxKernel:
     def _forget(self, key: str) -> None:
         shim = self._shims.pop(key, None)
         if shim is not None:
-            shim.socket.close()
+            shim.close()
 
     # While it runs.
 
@@ -242,7 +261,7 @@ class LinuxKernel:
 
     async def resize(self, key: str, rows: int, columns: int) -> None:
         try:
-            await self._shim(key).socket.send(msgspec.json.encode({"resize": [rows, columns]}))
+            await self._shim(key).send({"resize": [rows, columns]})
         except (OSError, trio.ClosedResourceError) as error:
             raise Unavailable("the process has ended") from error
 
@@ -295,7 +314,7 @@ async def _hand_over(shim: _Shim, attachment: Attachment) -> None:
     descriptor = attachment.endpoint.fileno().to_bytes(4, "little")
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)]
     try:
-        await shim.socket.sendmsg([msgspec.json.encode({"attach": settings})], rights)
+        await shim.send({"attach": settings}, rights)
     except (OSError, trio.ClosedResourceError) as error:
         raise Unavailable("the process has ended") from error
     finally:
