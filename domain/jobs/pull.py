@@ -200,9 +200,11 @@ async def _fetch_layers(engine: Engine, job: Job, transfer: str, repository: Rep
             scope.cancel()
 
     missing = []
+    is_known = wanted.document.config.digest in engine.state.images  # then nothing is said of its layers, as by Docker
     for layer in wanted.layers:
         if engine.ports.images.ingest.has_layer(layer):
-            request.progress(Step("Already exists", short(layer.descriptor.digest), moves=True))
+            if not is_known:
+                request.progress(Step("Already exists", short(layer.descriptor.digest), moves=True))
         else:
             missing.append(layer)
             request.progress(Step("Pulling fs layer", short(layer.descriptor.digest), moves=True))

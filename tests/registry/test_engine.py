@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path
@@ -349,6 +350,7 @@ def test_the_pull_of_an_engine_that_is_killed(tmp_path: Path, registry: FaultyRe
         assert half.wait(30)
         while not partial.exists() or partial.stat().st_size < 1_000_000:
             assert client.is_alive()
+            time.sleep(0.01)
         daemon.stop(signal.SIGKILL)
         release.set()
         client.join(30)
