@@ -54,10 +54,12 @@ async def _loaded(store: ContentStore, ingest: ImageIngest, image: ArchivedImage
             scope.cancel()
         progress(layer.diff_id, size, size)
 
+    layers = layer_stack(document, decode_image_config(image.config))
+    for layer in layers:
+        if not store.has(layer.descriptor.digest):
+            raise InvalidArchive(f"layer {layer.descriptor.digest} is not in it")
     async with trio.open_nursery() as nursery:
-        for layer in layer_stack(document, decode_image_config(image.config)):
-            if not store.has(layer.descriptor.digest):
-                raise InvalidArchive(f"layer {layer.descriptor.digest} is not in it")
+        for layer in layers:
             if not ingest.has_layer(layer):
                 nursery.start_soon(unpack, layer, nursery.cancel_scope)
     if failures:
