@@ -23,6 +23,7 @@ from docket.domain.plan.operations import OperationResult, Plan
 from docket.domain.ports import EventStore
 
 _SHORTEST_JOB = 6
+_POSITION_DIGITS = 18
 
 
 class KernelHistory(Protocol):
@@ -163,7 +164,7 @@ async def state_at(engine: Engine, at: str | None) -> EngineState:
     if not at:
         return engine.state
     store = engine.ports.store
-    if at.isascii() and at.isdigit() and int(at) <= store.head():
+    if at.isascii() and at.isdigit() and len(at) <= _POSITION_DIGITS and int(at) <= store.head():
         state, _ = await trio.to_thread.run_sync(snapshots.state_at, store, int(at))
         return state
     until = parse_time(at)

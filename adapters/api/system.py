@@ -7,7 +7,7 @@ from collections import deque
 import msgspec
 
 from docket.adapters.api.info import info, version
-from docket.adapters.http import Request, Response, Route, Stream, StreamSender
+from docket.adapters.http import HttpError, Request, Response, Route, Stream, StreamSender
 from docket.domain.engine import Engine
 from docket.domain.log import StoredEvent
 
@@ -45,6 +45,8 @@ def routes(engine: Engine) -> list[Route]:
 def _log(engine: Engine, request: Request) -> Stream:
     query = request.query
     after, limit = query.integer("after", 0) or 0, query.integer("limit")
+    if limit is not None and limit < 0:
+        raise HttpError(400, f"query parameter 'limit' must not be negative, it is {limit}")
     container, wanted = query.get("container"), query.get("type")
     stream = f"container-{engine.container(container).id}" if container else None
     job, follow = query.get("job"), query.boolean("follow")
