@@ -146,12 +146,13 @@ def _create_cgroup(operation: op.CreateCgroup) -> str:
 
 
 def _join(operation: op.JoinNamespaces) -> str:
-    options = " ".join(_JOIN_OPTIONS[name] for name in operation.namespaces)
+    options = " ".join(_JOIN_OPTIONS.get(name) or quote(f"--{name}") for name in operation.namespaces)
     return f"exec nsenter --target {operation.pid} {options} sh  # if it started at tick {operation.start_time}"
 
 
 def _namespaces(names: Iterable[str]) -> str:
-    return " ".join(_NAMESPACE_OPTIONS[name] for name in names)
+    """The options; in a recording from elsewhere a name may be anything."""
+    return " ".join(_NAMESPACE_OPTIONS.get(name) or quote(f"--{name}") for name in names)
 
 
 def _clone(operation: op.Clone) -> str:
@@ -171,7 +172,7 @@ def _root_command(operation: op.Operation) -> str:
             if not operation.fstype and "BIND" not in operation.flags:
                 recursive = "r" if "REC" in operation.flags else ""
                 kind = next((name.lower() for name in operation.flags if name != "REC"), "private")
-                return f"mount --make-{recursive}{kind} {quote(operation.target)}"
+                return f"mount {quote(f'--make-{recursive}{kind}')} {quote(operation.target)}"
             if "BIND" in operation.flags:
                 return f"mount --{'r' if 'REC' in operation.flags else ''}bind {_words(operation.source, operation.target)}"
             source = quote(operation.source or operation.fstype)

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from docket.adapters.api.fields import Body, checked, flag, integer, mapping, names, objects, table, text, texts, wrong
+from docket.adapters.api.fields import (
+    Body,
+    checked,
+    console_size,
+    flag,
+    integer,
+    mapping,
+    names,
+    objects,
+    table,
+    text,
+    texts,
+    wrong,
+)  # fmt: skip
 from docket.adapters.api.host_config_json import RATES
 from docket.adapters.api.log_request import log_request
 from docket.adapters.api.mount_request import mounts
@@ -33,7 +46,7 @@ def create_request(body: Body, name: str) -> Create:
         stdin=flag(body, "OpenStdin"),
         stdin_once=flag(body, "StdinOnce"),
         attach=tuple(stream for stream in ("Stdin", "Stdout", "Stderr") if flag(body, f"Attach{stream}")),
-        console_size=_console(host),
+        console_size=console_size(host),
         hostname=text(body, "Hostname"),
         domainname=text(body, "Domainname"),
         network=_network(text(host, "NetworkMode")),
@@ -121,18 +134,6 @@ def _signal(name: str) -> str:
     if name:
         parse_signal(name)
     return name
-
-
-def _console(host: Body) -> tuple[int, int]:
-    """Rows and columns of the client's terminal; anything but a pair of numbers that a window can have is no size."""
-    size = host.get("ConsoleSize")
-    if (
-        not isinstance(size, list)
-        or len(size) != 2
-        or not all(isinstance(number, int) and 0 <= number < 1 << 16 for number in size)
-    ):
-        return (0, 0)
-    return (size[0], size[1])
 
 
 def _arguments(body: Body, key: str) -> tuple[str, ...] | None:
