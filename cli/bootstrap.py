@@ -22,6 +22,7 @@ from docket.adapters.images.layers import OverlaySnapshotter
 from docket.adapters.images.port import ImageImports
 from docket.adapters.images.rootfs import OverlayRootfs
 from docket.adapters.logs.reader import FileOutputLogs
+from docket.adapters.registry.port import Registries
 from docket.domain.drift import DriftWatch
 from docket.domain.engine import Engine, Ports
 from docket.domain.jobs import JOBS
@@ -101,6 +102,7 @@ async def open_engine(places: Places, launcher: Launcher, settings: EngineSettin
                 settings,
                 report,
                 HostInventory(places, kernel.host().cgroup_root, content, snapshotter),
+                Registries(os.environ),
             )
             engine = Engine(ports, nursery, JOBS)
             engine.spawn(rootfs.run)

@@ -17,6 +17,7 @@ import trio
 
 from docket.domain.arrivals import Arrivals
 from docket.domain.compaction import Compaction
+from docket.domain.custody import Custody
 from docket.domain.errors import Rejected, Rejection, StoreError, StoreFailed
 from docket.domain.log import Batch, Event, Metadata, Seal, StoredEvent
 from docket.domain.model.container.decide import Unsettled, find_container
@@ -41,6 +42,7 @@ from docket.domain.ports import (
     Ticket,
     silent,
 )
+from docket.domain.registry import NO_REGISTRY, Registry
 from docket.domain.running import RUNNING, Running
 from docket.domain.snapshots import Snapshots, state_at
 from docket.domain.verification import LogHealth
@@ -67,6 +69,7 @@ class Ports(msgspec.Struct, frozen=True):
     report: Reporter = silent
     inventory: Inventory | None = None
     """None where there is no host to look at."""
+    registry: Registry = NO_REGISTRY
 
 
 class Job(msgspec.Struct):
@@ -97,6 +100,7 @@ class Engine:
         self.waiting: dict[str, list[Attachment]] = {}
         """Clients attached to containers that have not started yet."""
         self.arrivals = Arrivals()
+        self.custody = Custody()
         self._running: set[str] = set()
         self.releasing: dict[str, trio.Event] = {}
         """Containers whose end is in the log (or about to be) and whose kernel objects are not taken back yet; set afterwards."""

@@ -15,6 +15,8 @@ import trio
 from docket.domain.errors import KernelError
 from docket.domain.log import Batch, Event, Fate, Seal, StoredEvent
 from docket.domain.model.image.events import ImageImported
+from docket.domain.oci.digest import Digest
+from docket.domain.oci.stack import StackedLayer
 from docket.domain.plan.operations import Operation, OperationResult, Plan
 
 # The log.
@@ -444,6 +446,36 @@ class OutputLogs(Protocol):
     async def remove(self, path: str) -> None: ...
 
 
+class StoredImage(msgspec.Struct, frozen=True):
+    """What an image needs on disk: its manifest with all that this names, and its unpacked layers, lowest first."""
+
+    image: str
+    manifest: str
+    manifest_type: str
+    diff_ids: tuple[str, ...]
+
+
+class Ingest(Protocol):
+    """Takes images in, layer by layer. All of it, up to the event, is done within the engine's custody."""
+
+    def has_layer(self, layer: StackedLayer) -> bool:
+        """Whether nothing is left to do for the layer."""
+        ...
+
+    async def fetch_layer(
+        self, layer: StackedLayer, open_from: Callable[[int], AsyncIterator[bytes]], progress: Callable[[int], None] = ...
+    ) -> None:
+        """Returns when the layer is whole, checked and durable; ``open_from(offset)`` gives the bytes that are missing.
+
+        Raises `DigestMismatch` and other `PortError` for wrong bytes and the disk, and what ``open_from`` raises.
+        """
+        ...
+
+    async def finish(self, manifest: bytes, media_type: str, config: bytes, *, origin: str, source: str = "") -> ImageImported:
+        """Store the documents of an image whose layers are all there. Raises `InvalidDocument`, `DigestMismatch`."""
+        ...
+
+
 class Images(Protocol):
     """Images on disk. What these return is whole and durable, and known to nobody until its event is in the log."""
 
@@ -451,6 +483,19 @@ class Images(Protocol):
         self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
     ) -> ImageImported:
         """Make an image of one layer from a tar archive. Raises `Rejected` for a wrong archive or change."""
+        ...
+
+    @property
+    def ingest(self) -> Ingest:
+        """Where images of many layers come in."""
+        ...
+
+    async def document(self, digest: Digest) -> bytes:
+        """A manifest or config, verified. Raises `PortError`."""
+        ...
+
+    def blob(self, digest: Digest, offset: int = 0) -> AsyncGenerator[bytes, None]:
+        """A blob's bytes. Raises `PortError`."""
         ...
 
     async def import_base(self) -> tuple[str, ImageImported]:
@@ -502,8 +547,8 @@ class Inventory(Protocol):
 
     async def belongings(self) -> Belongings: ...
 
-    async def check_images(self, images: Sequence[tuple[str, str, tuple[str, ...]]]) -> ImageCheck:
-        """Check blobs and layers of ``(image, manifest, diff ids)``, every byte against its digest."""
+    async def check_images(self, images: Sequence[StoredImage]) -> ImageCheck:
+        """Check blobs and layers of images, every byte against its digest."""
         ...
 
     async def standing(self, identity: ProcessIdentity) -> Standing | None:

@@ -32,6 +32,7 @@ from docket.domain.plan.rootfs import reclaim
 from docket.domain.ports import Found, ProcessIdentity
 from docket.domain.recovery_of_execs import settle_exec
 from docket.domain.recovery_of_processes import end_of, find
+from docket.domain.recovery_of_transfers import interrupted_transfers
 
 _STARTING = frozenset({ContainerStatus.STARTING, ContainerStatus.RESTARTING})
 _ENDED = "the engine ended"
@@ -56,6 +57,7 @@ async def _recover(engine: Engine, job: Job) -> None:
     await _side_by_side([partial(settle_exec, engine, job, each) for each in engine.state.execs.values()])
     removing = [key for key in engine.state.images if is_being_removed(engine, key)]
     await engine.record([ImageRemoved(key) for key in removing], job)
+    await engine.record(interrupted_transfers(engine), job)
     await _reclaim(engine, job)
     await _discard(engine, job)
     for container in list(engine.state.containers.values()):

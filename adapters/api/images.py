@@ -11,6 +11,7 @@ import msgspec
 from docket.adapters.api.container_filters import label_test
 from docket.adapters.api.filters import parse_filters
 from docket.adapters.api.history import state_at
+from docket.adapters.api.registry import pull
 from docket.adapters.api.times import NEVER
 from docket.adapters.http import HttpError, Request, Response, Route, Stream, StreamSender
 from docket.domain.engine import Engine
@@ -49,10 +50,12 @@ def routes(engine: Engine) -> list[Route]:
         happened = await engine.run(engine.job("rmi", (name,), request.peer.actor, force))
         return Response.json([shown for event in happened if (shown := _deleted(event)) is not None])
 
-    async def create(request: Request) -> Stream:
+    async def create(request: Request) -> Response | Stream:
         query = request.query
+        if query.get("fromImage"):
+            return await pull(engine, request)
         if query.get("fromSrc") != "-":
-            raise HttpError(501, "pulling images is not supported yet: import an archive, or run docket/base")
+            raise HttpError(501, "importing from an address is not supported: fetch the archive, and import it with fromSrc=-")
         repository, tag = query.get("repo") or "", query.get("tag") or ""
         reference = str(parse_reference(f"{repository}:{tag}" if tag else repository)) if repository else ""
         chunks = request.body_stream()

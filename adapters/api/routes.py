@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from docket.adapters.api import containers, event_messages, exec, history, images, stats, system
+from docket.adapters.api import containers, event_messages, exec, history, images, registry, stats, system
 from docket.adapters.http import Router
 from docket.domain.engine import Engine
 
@@ -16,6 +16,7 @@ def router(engine: Engine, kernel: history.KernelHistory) -> Router:
             *event_messages.routes(engine),
             *stats.routes(engine),
             *exec.routes(engine),
+            *registry.routes(engine),
             *images.routes(engine),
             *history.routes(engine, kernel),
         ]

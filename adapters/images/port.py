@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 
 import trio
 
 from docket.adapters.images.base_image import REFERENCE, host_platform, import_base
 from docket.adapters.images.content_store import ContentStore
+from docket.adapters.images.describing import describe
 from docket.adapters.images.importer import ImageImporter, ImportedImage
+from docket.adapters.images.ingest import ImageIngest
 from docket.adapters.images.layers import OverlaySnapshotter
-from docket.domain.model.image.events import ImageDefaults, ImageImported
+from docket.domain.model.image.events import ImageImported
+from docket.domain.oci.digest import Digest
+
+_PIECE = 1 << 20
 
 
 class ImageImports:
@@ -20,6 +25,7 @@ class ImageImports:
     def __init__(self, store: ContentStore, snapshotter: OverlaySnapshotter) -> None:
         self._store = store
         self._snapshotter = snapshotter
+        self.ingest = ImageIngest(store, snapshotter)
         self._importer = ImageImporter(store, snapshotter)
 
     async def import_archive(
@@ -37,6 +43,17 @@ class ImageImports:
     async def import_base(self) -> tuple[str, ImageImported]:
         return REFERENCE, described(await trio.to_thread.run_sync(import_base, self._importer), "")
 
+    async def document(self, digest: Digest) -> bytes:
+        """See the port."""
+        return await trio.to_thread.run_sync(self._store.read, digest)
+
+    async def blob(self, digest: Digest, offset: int = 0) -> AsyncGenerator[bytes, None]:
+        """See the port."""
+        with await trio.to_thread.run_sync(self._store.open, digest) as file:
+            file.seek(offset)
+            while piece := await trio.to_thread.run_sync(file.read, _PIECE):
+                yield piece
+
 
 def _blocking(chunks: AsyncIterator[bytes]) -> Iterator[bytes]:
     """The chunks, asked for one by one from the worker thread."""
@@ -53,35 +70,4 @@ async def _next_or_none(chunks: AsyncIterator[bytes]) -> bytes | None:
 
 def described(imported: ImportedImage, source: str) -> ImageImported:
     """The event that says that this image is whole."""
-    config = imported.config
-    parameters = config.config
-    defaults = ImageDefaults()
-    if parameters is not None:
-        defaults = ImageDefaults(
-            entrypoint=_words(parameters.entrypoint),
-            command=_words(parameters.cmd),
-            environment=tuple(parameters.env or ()),
-            working_directory=parameters.working_dir or "",
-            user=parameters.user or "",
-            labels=dict(parameters.labels or {}),
-            exposed_ports=tuple(parameters.exposed_ports or ()),
-            volumes=tuple(parameters.volumes or ()),
-            stop_signal=parameters.stop_signal or "",
-        )
-    return ImageImported(
-        image=str(imported.image_id),
-        manifest=str(imported.manifest.digest),
-        layers=tuple(str(diff_id) for diff_id in config.rootfs.diff_ids),
-        size=imported.size,
-        defaults=defaults,
-        architecture=config.architecture,
-        operating_system=config.os,
-        created=config.created or "",
-        author=config.author or "",
-        comment=config.history[-1].comment if config.history else "",
-        source=source,
-    )
-
-
-def _words(value: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if value is None else tuple(value)
+    return describe(imported.image_id, imported.config, imported.manifest.digest, imported.size, source=source)

@@ -10,8 +10,9 @@ import trio
 from docket.domain.engine import Engine
 from docket.domain.errors import Unavailable
 from docket.domain.model.image.events import ImageImported
+from docket.domain.oci.digest import Digest
 from docket.domain.plan.operations import HoldOverlay, MountOverlay
-from docket.domain.ports import LogEntry
+from docket.domain.ports import Ingest, LogEntry
 from docket.kernel.recording.calls import recorded_plan
 from docket.kernel.recording.format import Call
 from docket.kernel.replaying.log import RecordedLog
@@ -78,6 +79,16 @@ class NoImages:
         raise Unavailable("there are no images in a recording")
 
     async def import_base(self) -> tuple[str, ImageImported]:
+        raise Unavailable("there are no images in a recording")
+
+    @property
+    def ingest(self) -> Ingest:
+        raise Unavailable("there are no images in a recording")
+
+    async def document(self, digest: Digest) -> bytes:
+        raise Unavailable("there are no images in a recording")
+
+    def blob(self, digest: Digest, offset: int = 0) -> AsyncGenerator[bytes, None]:
         raise Unavailable("there are no images in a recording")
 
 

@@ -55,6 +55,8 @@ def add(state: EngineState, command: commands.AddImage) -> Decision:
         decided.append(command.imported)
     if command.reference:
         decided += _tag(state, image, command.reference)
+    if command.repository_digest:
+        decided += _learn(state, image, command.repository_digest)
     return decided
 
 
@@ -71,6 +73,17 @@ def _tag(state: EngineState, image: str, reference: str) -> list[events.ImageEve
         return []
     moved: list[events.ImageEvent] = [events.ImageUntagged(holder, reference)] if holder is not None else []
     return [*moved, events.ImageTagged(image, reference)]
+
+
+def learn_digest(state: EngineState, command: commands.LearnDigest) -> Decision:
+    image = find_image(state, command.image)
+    if isinstance(image, Rejection):
+        return image
+    return _learn(state, image.id, command.repository_digest)
+
+
+def _learn(state: EngineState, image: str, reference: str) -> list[events.ImageEvent]:
+    return [] if state.references.get(reference) == image else [events.ImageDigestLearned(image, reference)]
 
 
 def remove(state: EngineState, command: commands.RemoveImage) -> Decision:
