@@ -3,7 +3,7 @@
 Whatever the archive says, nothing outside the directory is created, changed or read (S19, S20): each member's parent is a
 descriptor from `Tree`, the last part of its name is created with O_EXCL or a call that follows no link, and owner, mode, times
 and attributes are set on the new object's descriptor. What is kept: owners, all mode bits, times to the nanosecond, hard
-links, devices, and attributes in `_KEPT_XATTRS`.
+links, devices, and attributes in `KEPT_XATTRS`.
 
     .wh.NAME                 a character device 0:0; an opaque mark if this layer itself has a directory NAME
     .wh..wh..opq             trusted.overlay.opaque=y on the directory
@@ -49,8 +49,8 @@ MAX_DIRECTORIES = 250_000
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALL = 1024 * 1024
-_KEPT_XATTRS = (b"user.", b"trusted.", b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default")
-_DROPPED_XATTRS = (b"trusted.overlay.", b"user.overlay.")
+KEPT_XATTRS = (b"user.", b"trusted.", b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default")
+DROPPED_XATTRS = (b"trusted.overlay.", b"user.overlay.")
 _BLAMED = frozenset(
     {
         *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
@@ -227,7 +227,7 @@ class _Unpacker:
 
     def _set_xattrs(self, member: Member, target: int | bytes, follow: bool = True) -> None:
         for name, value in (member.xattrs or {}).items():
-            if not name.startswith(_KEPT_XATTRS) or name.startswith(_DROPPED_XATTRS):
+            if not name.startswith(KEPT_XATTRS) or name.startswith(DROPPED_XATTRS):
                 continue
             if b"\0" in name or len(name) > 255:
                 raise InvalidArchive(f"member {show(member.name)}: an attribute with a wrong name")
