@@ -16,7 +16,9 @@ import msgspec
 import trio
 
 from docket.domain.arrivals import Arrivals
+from docket.domain.container_files import ContainerFiles
 from docket.domain.errors import Rejected, Rejection, StoreError, StoreFailed
+from docket.domain.holds import Holds
 from docket.domain.log import Batch, Event, Metadata, StoredEvent
 from docket.domain.model.container.decide import Unsettled, find_container
 from docket.domain.model.container.state import Container
@@ -66,6 +68,8 @@ class Ports(msgspec.Struct, frozen=True):
     report: Reporter = silent
     inventory: Inventory | None = None
     """None where there is no host to look at."""
+    container_files: ContainerFiles | None = None
+    """None where a log is only looked at."""
 
 
 class Job(msgspec.Struct):
@@ -96,6 +100,7 @@ class Engine:
         self.waiting: dict[str, list[Attachment]] = {}
         """Clients attached to containers that have not started yet."""
         self.arrivals = Arrivals()
+        self.holds = Holds()
         self._running: set[str] = set()
         self.releasing: dict[str, trio.Event] = {}
         """Containers whose end is in the log (or about to be) and whose kernel objects are not taken back yet; set afterwards."""

@@ -15,6 +15,7 @@ import trio
 from docket.domain.errors import KernelError
 from docket.domain.log import Batch, Event, StoredEvent
 from docket.domain.model.image.events import ImageImported
+from docket.domain.oci.image_config import ExecutionParameters
 from docket.domain.plan.operations import Operation, OperationResult, Plan
 
 # The log.
@@ -412,6 +413,21 @@ class OutputLogs(Protocol):
     async def remove(self, path: str) -> None: ...
 
 
+class LayerCommit(msgspec.Struct, frozen=True):
+    """An image to be made of another one and a writable layer."""
+
+    parent: str
+    """The digest of the other image's manifest."""
+    parent_size: int
+    upperdir: str
+    placeholders: frozenset[str]
+    """Paths of the layer that are left out where they are empty: see `docket.domain.plan.views`."""
+    parameters: ExecutionParameters
+    author: str = ""
+    comment: str = ""
+    created_by: str = ""
+
+
 class Images(Protocol):
     """Images on disk. What these return is whole and durable, and known to nobody until its event is in the log."""
 
@@ -423,6 +439,10 @@ class Images(Protocol):
 
     async def import_base(self) -> tuple[str, ImageImported]:
         """Assemble the embedded image; ``(reference, image)``."""
+        ...
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        """Make an image of the parent's layers and the writable layer. Raises `PortError`, `Rejected`."""
         ...
 
 

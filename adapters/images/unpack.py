@@ -71,7 +71,7 @@ class Unpacked(msgspec.Struct):
 
 def unpack_layer(reader: TarReader, root: int) -> Unpacked:
     """Unpacks every member below the descriptor ``root``; raises `InvalidArchive`, or `OSError` for what the disk refuses."""
-    unpacker = _Unpacker(reader, root)
+    unpacker = Unpacker(reader, Tree(root))
     try:
         for member in reader:
             unpacker.add(member)
@@ -81,10 +81,12 @@ def unpack_layer(reader: TarReader, root: int) -> Unpacked:
     return unpacker.result
 
 
-class _Unpacker:
-    def __init__(self, reader: TarReader, root: int) -> None:
+class Unpacker:
+    """Unpacks member by member into ``tree``. Who has other rules for names overrides `place`."""
+
+    def __init__(self, reader: TarReader, tree: Tree) -> None:
         self.reader = reader
-        self.tree = Tree(root)
+        self.tree = tree
         self.result = Unpacked()
         self._directory_times: dict[bytes, int] = {}
 
@@ -93,18 +95,23 @@ class _Unpacker:
         if member.uid > MAX_ID or member.gid > MAX_ID:
             raise InvalidArchive(f"member {show(path)}: owner {member.uid}:{member.gid} is out of range")
         self.result.members += 1
-        parent_path, _, name = path.rpartition(b"/")
         try:
-            if WHITEOUT_PREFIX in path and self._marker(member, parent_path, name, path):
-                return
-            if not path:
-                self._root(member)
-                return
-            self._create(member, self.tree.directory(parent_path), name, path)
+            self.place(member, path)
         except OSError as error:
             raise _refused(path, error) from error
 
-    def _create(self, member: Member, parent: int, name: bytes, path: bytes) -> None:
+    def place(self, member: Member, path: bytes) -> None:
+        """Does what the member says; ``path`` is empty for the root."""
+        parent_path, _, name = path.rpartition(b"/")
+        if WHITEOUT_PREFIX in path and self._marker(member, parent_path, name, path):
+            return
+        if path:
+            self.create(member, self.tree.directory(parent_path), name, path)
+        else:
+            self._root(member)
+
+    def create(self, member: Member, parent: int, name: bytes, path: bytes) -> None:
+        """Makes the member in the directory ``parent``, in place of what has its name there."""
         kind = member.type
         if kind == REGULAR:
             self._file(member, parent, name)
@@ -203,6 +210,8 @@ class _Unpacker:
         # Opening a device may have effects and opening a FIFO waits: O_PATH does neither.
         descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
+            if stat.S_IFMT(os.fstat(descriptor).st_mode) != _KINDS[member.type]:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))  # a container has put something else there
             link = b"/proc/self/fd/%d" % descriptor
             os.chown(link, member.uid, member.gid)
             os.chmod(link, member.mode)

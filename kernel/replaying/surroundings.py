@@ -11,7 +11,7 @@ from docket.domain.engine import Engine
 from docket.domain.errors import Unavailable
 from docket.domain.model.image.events import ImageImported
 from docket.domain.plan.operations import MountOverlay
-from docket.domain.ports import LogEntry
+from docket.domain.ports import LayerCommit, LogEntry
 from docket.kernel.recording.calls import recorded_plan
 from docket.kernel.recording.format import Call
 from docket.kernel.replaying.log import RecordedLog
@@ -77,6 +77,9 @@ class NoImages:
         raise Unavailable("there are no images in a recording")
 
     async def import_base(self) -> tuple[str, ImageImported]:
+        raise Unavailable("there are no images in a recording")
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
         raise Unavailable("there are no images in a recording")
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.unit.images.conftest import reader_of
 
 from docket.adapters.images.errors import InvalidArchive
 from docket.adapters.images.pack import FILES, OVERLAY, Packing, gathered, pack_one, pack_tree
 from docket.adapters.images.tar_writer import member_header
 from docket.adapters.images.unpack import OPAQUE_XATTR, unpack_layer
-from tests.unit.images.conftest import reader_of
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("descriptors")]
 
@@ -163,7 +163,7 @@ def test_sockets_are_left_out(tmp_path: Path) -> None:
 def test_s22_a_name_that_would_be_a_whiteout_is_refused_in_a_layer(tmp_path: Path) -> None:
     """A container cannot make its image remove files of the layers below by the name of a file."""
     (tmp_path / ".wh.etc").write_text("")
-    with pytest.raises(InvalidArchive, match="begins with .wh."):
+    with pytest.raises(InvalidArchive, match=r"begins with \.wh\."):
         packed(tmp_path)
     assert [each.name for each in members(packed(tmp_path, FILES))] == [".wh.etc"]
 
