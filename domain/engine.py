@@ -82,6 +82,8 @@ class Job(msgspec.Struct):
     request: Any = None
     environment: dict[str, str] = {}
     attachments: tuple[Attachment, ...] = ()
+    private: Any = None
+    """The part of the request that may hold secrets, and that is kept nowhere."""
 
 
 Handler = Callable[["Engine", Job], Awaitable[Any]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from docket.adapters.api import archive, containers, event_messages, exec, history, images, stats, system
+from docket.adapters.api import archive, commit, containers, event_messages, exec, history, images, stats, system
 from docket.adapters.http import Router
 from docket.domain.engine import Engine
 
@@ -14,6 +14,7 @@ def router(engine: Engine, kernel: history.KernelHistory) -> Router:
             *system.routes(engine),
             *containers.routes(engine),
             *archive.routes(engine),
+            *commit.routes(engine),
             *event_messages.routes(engine),
             *stats.routes(engine),
             *exec.routes(engine),

@@ -7,6 +7,7 @@ import msgspec
 from docket.domain.engine import Handler
 from docket.domain.jobs import (
     attach,
+    commit,
     create,
     engine,
     exec_,
@@ -43,6 +44,7 @@ JOBS: dict[str, Handler] = {
     "attach": attach.attach,
     "exec_create": exec_.create,
     "exec_start": exec_.start,
+    "commit": commit.commit,
     "changes": files.changes,
     "export": files.export,
     "archive_get": files.get,
@@ -61,5 +63,6 @@ REQUESTS: dict[str, type[int] | type[msgspec.Struct]] = {
     "restart": stop.Stop,
     "remove": remove.Remove,
     "update": Resources,
+    "commit": commit.Commit,
 }
 """The requests that may be recorded with a job, because they hold no secret and a replay needs them."""

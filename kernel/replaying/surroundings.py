@@ -83,6 +83,19 @@ class NoImages:
         raise Unavailable("there are no images in a recording")
 
 
+class RecordedImages(NoImages):
+    """Images that a job makes of a container are those that the log names."""
+
+    def __init__(self, log: RecordedLog) -> None:
+        self._log = log
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        made = self._log.committed()
+        if isinstance(made, str):
+            raise Unavailable(made)
+        return made
+
+
 class NoOutputs:
     """Containers' output is not part of the record."""
 
