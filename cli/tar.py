@@ -42,7 +42,7 @@ class Reader:
     """Members of an archive that comes in pieces of any size; the data of each is taken, or skipped, before the next."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
+        self._pieces = filter(None, pieces)
         self._buffer = b""
         self._left = 0
         self._padding = 0
@@ -197,6 +197,19 @@ def _block(name: bytes, member: Member, uid: int, gid: int, size: int, seconds: 
     tail += b"%07o\0%07o\0" % member.device
     block = (head + b" " * 8 + tail).ljust(BLOCK, b"\0")
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+
+
+def gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in fewer, larger pieces."""
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= _PIECE:
+            yield b"".join(held)
+            held, size = [], 0
+    yield b"".join(held)
 
 
 def renamed(pieces: Iterable[bytes], old: bytes, new: bytes) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from docket.cli.errors import CliError, EngineError
 from docket.cli.json_light import loads
 from docket.cli.options import Command
 from docket.cli.sanitise import printable
-from docket.cli.tar import Reader, renamed
+from docket.cli.tar import Reader, gathered, renamed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _copy_in(context: Context, options: Options, path: str, container: str, targ
     directory, base = split_entry(source.path)
     counted = _Counted(archive_of(os.fsencode(directory), os.fsencode(base), os.fsencode(source.rebase or base)))
     into, prepared = arranged(counted, source, there)
-    context.client().upload("PUT", url, [("path", into), *query], prepared).read()
+    context.client().upload("PUT", url, [("path", into), *query], gathered(prepared)).read()
     _say(context, options, counted.size, f"{container}:{target}")
 
 

@@ -1,4 +1,4 @@
-"""diff, export and cp by the unmodified docker CLI, with containers that run and that do not."""
+"""diff, export, cp and commit, by the unmodified docker CLI and by docket's, of containers that run and that do not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tarfile
 from base64 import b64decode
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from docker_daemon import Daemon
+from docker_daemon import DAEMON, Daemon
 
 pytestmark = [
     pytest.mark.root,
@@ -28,7 +29,9 @@ STATES = pytest.mark.parametrize("state", ["created", "running", "stopped"])
 def docker_bytes(daemon: Daemon, *arguments: str, stdin: bytes = b"") -> bytes:
     """What the CLI writes, byte for byte."""
     environment = {**os.environ, "DOCKER_HOST": daemon.host}
-    done = subprocess.run(["docker", *arguments], input=stdin, env=environment, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(
+        [*daemon.program, *arguments], input=stdin, env=environment, capture_output=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -46,15 +49,17 @@ def container(daemon: Daemon, state: str, *options: str, script: str = "true") -
     return name
 
 
-@pytest.fixture
-def removed(daemon: Daemon) -> Iterator[None]:
-    """No container is left for the next test."""
+@pytest.fixture(params=["docker", "docket"])
+def client(daemon: Daemon, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test is run with both clients, and leaves no container for the next."""
+    if request.param == "docket":
+        monkeypatch.setattr(daemon, "program", (sys.executable, "-c", DAEMON))
     yield
     for name in daemon.out("ps", "-aq").split():
         daemon.docker("rm", "-f", name)
 
 
-pytestmark.append(pytest.mark.usefixtures("removed"))
+pytestmark.append(pytest.mark.usefixtures("client"))
 
 
 # diff
@@ -236,7 +241,8 @@ def test_cp_in_is_refused_with_dockers_texts(daemon: Daemon, tmp_path: Path) -> 
         assert "mounted volume is marked read-only" in daemon.docker("cp", f"{tmp_path}/f", f"{name}:/mnt/ro/").stderr
         assert daemon.docker("cp", f"{tmp_path}/f", f"{name}:/mnt/rw/").returncode == 0
     name = container(daemon, "running")
-    assert "Could not find the file" in daemon.docker("cp", f"{tmp_path}/f", f"{name}:/nosuch/deep/").stderr
+    assert "no such directory" in daemon.docker("cp", f"{tmp_path}/f", f"{name}:/nosuch/deep/").stderr
+    assert "Could not find the file" in daemon.docker("cp", f"{tmp_path}/f", f"{name}:/nosuch/deep").stderr
     status, answer = daemon.request("PUT", f"/containers/{name}/archive?path=/etc/passwd")
     assert (status, answer) == (400, {"message": "extraction point is not a directory"})
     status, answer = daemon.request("PUT", f"/containers/{name}/archive?path=/nosuch")
@@ -258,7 +264,7 @@ def test_a_start_waits_until_nothing_is_copied(daemon: Daemon, tmp_path: Path) -
     name = container(daemon, "stopped")
     (tmp_path / "big").write_bytes(b"x" * 20_000_000)
     environment = {**os.environ, "DOCKER_HOST": daemon.host}
-    with subprocess.Popen(["docker", "cp", f"{tmp_path}/big", f"{name}:/root/big"], env=environment) as copying:
+    with subprocess.Popen([*daemon.program, "cp", f"{tmp_path}/big", f"{name}:/root/big"], env=environment) as copying:
         daemon.out("start", name)
         assert copying.wait(60) == 0
     assert daemon.out("exec", name, "stat", "-c", "%s", "/root/big") == "20000000"
@@ -278,4 +284,96 @@ def test_docker_py_gets_and_puts(daemon: Daemon) -> None:
     assert found.put_archive("/root", buffer.getvalue())
     assert {"Path": "/root/made", "Kind": 1} in found.diff()
     assert b"".join(found.export())
+    client.close()
+
+
+# commit
+
+
+def image(daemon: Daemon, name: str) -> dict[str, Any]:
+    """What an image says of itself."""
+    found: dict[str, Any] = json.loads(daemon.out("image", "inspect", name))[0]
+    return found
+
+
+@STATES
+def test_commit_makes_an_image_of_what_changed(daemon: Daemon, state: str) -> None:
+    """Its containers see what was added and changed, and not what was deleted; what the container was told is in the image."""
+    name = container(daemon, state, "-e", "A=b", "-l", "k=v", "-w", "/root", script="echo x > /new; rm /etc/group")
+    made = daemon.out("commit", "-a", "me", "-m", "why", "-c", 'CMD ["cat", "/new"]', "-c", "ENV C=d", name, "made:1")
+    found = image(daemon, "made:1")
+    assert (found["Id"], found["RepoTags"], found["Author"], found["Comment"]) == (made, ["made:1"], "me", "why")
+    assert {"C=d", "A=b"} <= set(found["Config"]["Env"])
+    assert (found["Config"]["WorkingDir"], found["Config"]["Labels"]["k"]) == ("/root", "v")
+    assert found["Config"]["Cmd"] == ["cat", "/new"]
+    layers = image(daemon, "docket/base")["RootFS"]["Layers"]
+    assert found["RootFS"]["Layers"][: len(layers)] == layers
+    assert len(found["RootFS"]["Layers"]) - len(layers) == (0 if state == "created" else 1)
+    if state != "created":
+        assert daemon.out("run", "--rm", "made:1") == "x"
+        assert daemon.docker("run", "--rm", "made:1", "ls", "/etc/group").returncode != 0
+    if state == "running":
+        assert daemon.out("exec", name, "echo", "alive") == "alive"
+
+
+def test_an_image_of_an_image_of_an_image(daemon: Daemon) -> None:
+    """Each commit adds a layer; deleted directories that came back show their own files only."""
+    steps = [
+        "mkdir /d; echo 1 > /d/one",
+        "rm -r /d; mkdir /d; echo 2 > /d/two",
+        "echo 3 > /d/three; mv /d /e",
+        "ln /e/two /e/same",
+    ]
+    parent = "docket/base"
+    for number, step in enumerate(steps):
+        name = daemon.out("run", "-d", parent, "sh", "-c", step)
+        assert daemon.out("wait", name) == "0"
+        parent = f"stack:{number}"
+        daemon.out("commit", name, parent)
+    look = "ls /e; stat -c %h /e/two; ls -d /d 2>/dev/null || true"
+    assert daemon.out("run", "--rm", parent, "sh", "-c", look).split() == ["same", "three", "two", "2"]
+    layers = image(daemon, parent)["RootFS"]["Layers"]
+    assert len(layers) == len(image(daemon, "docket/base")["RootFS"]["Layers"]) + 4
+
+
+def test_equal_changes_are_equal_layers(daemon: Daemon) -> None:
+    """The same content has the same digest, in whichever container."""
+    layers = []
+    for number in range(2):
+        name = container(daemon, "stopped", script="mkdir /d; echo x > /d/f; touch -d @1000000000 /d/f /d")
+        daemon.out("commit", name, f"same:{number}")
+        layers.append(image(daemon, f"same:{number}")["RootFS"]["Layers"][-1])
+    assert layers[0] == layers[1]
+
+
+def test_commit_freezes_meanwhile_and_leaves_a_paused_container_paused(daemon: Daemon) -> None:
+    """As Docker does; ``--pause=false`` does not freeze."""
+    name = container(daemon, "running", script="echo x > /f")
+    daemon.out("commit", "--pause=false", name)
+    daemon.out("commit", name)
+    assert daemon.out("inspect", "-f", "{{.State.Status}}", name) == "running"
+    daemon.out("pause", name)
+    daemon.out("commit", name)
+    assert daemon.out("inspect", "-f", "{{.State.Status}}", name) == "paused"
+    daemon.out("unpause", name)
+
+
+def test_commit_of_the_unknown_is_refused(daemon: Daemon) -> None:
+    """With Docker's texts; a wrong change before anything is done."""
+    assert "No such container: nosuch" in daemon.docker("commit", "nosuch").stderr
+    name = container(daemon, "created")
+    refused = daemon.docker("commit", "-c", "RUN x", name)
+    assert refused.returncode != 0
+    assert "RUN is not a valid change command" in refused.stderr
+
+
+def test_docker_py_commits(daemon: Daemon) -> None:
+    """With the config that the SDK sends along."""
+    import docker
+
+    client = docker.DockerClient(base_url=daemon.host)
+    made = client.containers.get(container(daemon, "running", script="echo x > /f")).commit(
+        "py", "1", message="m", author="a", changes=["LABEL x=y"], conf={"Cmd": ["cat", "/f"], "User": "7"}
+    )
+    assert (made.tags, made.labels["x"], made.attrs["Config"]["User"]) == (["py:1"], "y", "7")
     client.close()
