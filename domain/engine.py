@@ -17,8 +17,10 @@ import trio
 
 from docket.domain.arrivals import Arrivals
 from docket.domain.compaction import Compaction
+from docket.domain.container_files import ContainerFiles
 from docket.domain.custody import Custody
 from docket.domain.errors import Rejected, Rejection, StoreError, StoreFailed
+from docket.domain.holds import Holds
 from docket.domain.log import Batch, Event, Metadata, Seal, StoredEvent
 from docket.domain.model.container.decide import Unsettled, find_container
 from docket.domain.model.container.state import Container
@@ -70,6 +72,8 @@ class Ports(msgspec.Struct, frozen=True):
     inventory: Inventory | None = None
     """None where there is no host to look at."""
     registry: Registry = NO_REGISTRY
+    container_files: ContainerFiles | None = None
+    """None where a log is only looked at."""
 
 
 class Job(msgspec.Struct):
@@ -82,6 +86,8 @@ class Job(msgspec.Struct):
     request: Any = None
     environment: dict[str, str] = {}
     attachments: tuple[Attachment, ...] = ()
+    private: Any = None
+    """The part of the request that may hold secrets, and that is kept nowhere."""
 
 
 Handler = Callable[["Engine", Job], Awaitable[Any]]
@@ -101,6 +107,7 @@ class Engine:
         """Clients attached to containers that have not started yet."""
         self.arrivals = Arrivals()
         self.custody = Custody()
+        self.holds = Holds()
         self._running: set[str] = set()
         self.releasing: dict[str, trio.Event] = {}
         """Containers whose end is in the log (or about to be) and whose kernel objects are not taken back yet; set afterwards."""

@@ -16,6 +16,7 @@ from docket.domain.errors import KernelError
 from docket.domain.log import Batch, Event, Fate, Seal, StoredEvent
 from docket.domain.model.image.events import ImageImported
 from docket.domain.oci.digest import Digest
+from docket.domain.oci.image_config import ExecutionParameters
 from docket.domain.oci.stack import StackedLayer
 from docket.domain.plan.operations import Operation, OperationResult, Plan
 
@@ -476,6 +477,21 @@ class Ingest(Protocol):
         ...
 
 
+class LayerCommit(msgspec.Struct, frozen=True):
+    """An image to be made of another one and a writable layer."""
+
+    parent: str
+    """The digest of the other image's manifest."""
+    parent_size: int
+    upperdir: str
+    placeholders: frozenset[str]
+    """Paths of the layer that are left out where they are empty: see `docket.domain.plan.views`."""
+    parameters: ExecutionParameters
+    author: str = ""
+    comment: str = ""
+    created_by: str = ""
+
+
 class Images(Protocol):
     """Images on disk. What these return is whole and durable, and known to nobody until its event is in the log."""
 
@@ -500,6 +516,10 @@ class Images(Protocol):
 
     async def import_base(self) -> tuple[str, ImageImported]:
         """Assemble the embedded image; ``(reference, image)``."""
+        ...
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        """Make an image of the parent's layers and the writable layer. Raises `PortError`, `Rejected`."""
         ...
 
 

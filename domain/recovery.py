@@ -20,6 +20,7 @@ import trio
 from docket.domain.engine import Engine, Job
 from docket.domain.errors import PortError, Rejected
 from docket.domain.jobs import launching, start
+from docket.domain.jobs.commit import settle_commit
 from docket.domain.jobs.images import is_being_removed
 from docket.domain.jobs.remove import finish_removal, remove_container
 from docket.domain.jobs.update import apply
@@ -54,6 +55,7 @@ async def _recover(engine: Engine, job: Job) -> None:
     )
     await _side_by_side([partial(_settle, engine, job, each) for each in engine.state.containers.values()])
     await _side_by_side([partial(_settle_update, engine, job, each) for each in engine.state.containers.values()])
+    await _side_by_side([partial(settle_commit, engine, job, each) for each in engine.state.containers.values()])
     await _side_by_side([partial(settle_exec, engine, job, each) for each in engine.state.execs.values()])
     removing = [key for key in engine.state.images if is_being_removed(engine, key)]
     await engine.record([ImageRemoved(key) for key in removing], job)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 import trio
 
 from docket.adapters.images.base_image import REFERENCE, host_platform, import_base
+from docket.adapters.images.chunks import blocking
+from docket.adapters.images.committer import ImageCommitter
 from docket.adapters.images.content_store import ContentStore
 from docket.adapters.images.describing import describe
 from docket.adapters.images.importer import ImageImporter, ImportedImage
@@ -15,6 +17,7 @@ from docket.adapters.images.ingest import ImageIngest
 from docket.adapters.images.layers import OverlaySnapshotter
 from docket.domain.model.image.events import ImageImported
 from docket.domain.oci.digest import Digest
+from docket.domain.ports import LayerCommit
 
 _PIECE = 1 << 20
 
@@ -27,15 +30,16 @@ class ImageImports:
         self._snapshotter = snapshotter
         self.ingest = ImageIngest(store, snapshotter)
         self._importer = ImageImporter(store, snapshotter)
+        self._committer = ImageCommitter(store, snapshotter)
 
     async def import_archive(
         self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
     ) -> ImageImported:
-        created = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        created = _now()
 
         def work() -> ImportedImage:
             return self._importer.import_tar(
-                _blocking(chunks), created=created, platform=host_platform(), changes=changes, message=message
+                blocking(chunks), created=created, platform=host_platform(), changes=changes, message=message
             )
 
         return described(await trio.to_thread.run_sync(work), source)
@@ -54,18 +58,12 @@ class ImageImports:
             while piece := await trio.to_thread.run_sync(file.read, _PIECE):
                 yield piece
 
-
-def _blocking(chunks: AsyncIterator[bytes]) -> Iterator[bytes]:
-    """The chunks, asked for one by one from the worker thread."""
-    while True:
-        chunk: bytes | None = trio.from_thread.run(_next_or_none, chunks)
-        if chunk is None:
-            return
-        yield chunk
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        return described(await trio.to_thread.run_sync(self._committer.commit, commit, _now()), "")
 
 
-async def _next_or_none(chunks: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(chunks, None)
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def described(imported: ImportedImage, source: str) -> ImageImported:

@@ -37,6 +37,7 @@ async def start(engine: Engine, job: Job) -> None:
 
 async def perform_start(engine: Engine, job: Job, container: Container, run: int) -> None:
     """Carry out the intent. Raises `Rejected` with Docker's text when the container cannot run."""
+    await engine.holds.free(container.id)
     releasing = engine.releasing.get(container.id)
     if releasing is not None:
         await releasing.wait()  # the run before this one would otherwise be released over this one's head

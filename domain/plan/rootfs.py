@@ -93,9 +93,9 @@ def mounts(
         *((op.BecomeRoot(*spec.id_maps.root),) if spec.id_maps else ()),
         *_kernel_filesystems(spec, host, held),
         *(op.BindInRoot(f"{places.runtime(container)}/{name}", f"/etc/{name}") for name in GENERATED),
-        *_user_mounts(tuple(mount for mount in spec.mounts if not _shared(mount))),
+        *user_mounts(tuple(mount for mount in spec.mounts if not _shared(mount))),
         *devices.nodes(spec, given),
-        *_user_mounts(tuple(mount for mount in spec.mounts if _shared(mount))),
+        *user_mounts(tuple(mount for mount in spec.mounts if _shared(mount))),
     )
 
 
@@ -148,7 +148,8 @@ def _shared(mount: MountSpec) -> bool:
     return mount.kind == "bind" and "shared" in mount.propagation
 
 
-def _user_mounts(mounts: tuple[MountSpec, ...]) -> tuple[op.AnyOperation, ...]:
+def user_mounts(mounts: tuple[MountSpec, ...]) -> tuple[op.AnyOperation, ...]:
+    """What the user mounts, in order of depth, so that nothing hides what was asked for."""
     ordered = sorted(mounts, key=lambda mount: mount.target.rstrip("/").count("/"))
     return tuple(_tmpfs(mount) if mount.kind == "tmpfs" else _bind(mount) for mount in ordered)
 

@@ -19,6 +19,9 @@ from docket.kernel.linux.id_mapping import OVERLAY
 from docket.kernel.linux.syscalls import SyscallError
 
 _PAGE = 4096
+_OVERLAY_OPTIONS = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
+"""A writable layer must hold its whole content, whatever the kernel's defaults: with redirects or metadata-only copies a layer
+made of it would lack files. A rename of an image's directory is then EXDEV, and programs copy instead, as under Docker."""
 _KERNEL_FILESYSTEMS = frozenset({"proc", "sysfs", "devpts", "mqueue", "cgroup2"})
 _KERNEL_DIRECTORIES = ("/dev", "/proc", "/sys")
 
@@ -70,7 +73,8 @@ def mount(context: Context, source: str, target: str, fstype: str, flags: list[s
 
 def mount_overlay(context: Context, lowerdirs: list[str], upperdir: str, workdir: str, target: str) -> None:
     """By mount(2) while the options fit in a page, else by fsconfig(2) ``lowerdir+``, which Linux 6.5 brought."""
-    upper = f",upperdir={upperdir},workdir={workdir}" if upperdir else ""
+    writable = {"upperdir": upperdir, "workdir": workdir, **_OVERLAY_OPTIONS} if upperdir else {}
+    upper = "".join(f",{key}={value}" for key, value in writable.items())
     data = f"lowerdir={':'.join(lowerdirs)}{upper}"
     if len(data) < _PAGE:
         for directory in (*lowerdirs, *((upperdir, workdir) if upperdir else ())):
@@ -81,9 +85,8 @@ def mount_overlay(context: Context, lowerdirs: list[str], upperdir: str, workdir
     try:
         for directory in lowerdirs:
             syscalls.fsconfig(fd, abi.FSCONFIG_SET_STRING, "lowerdir+", directory)
-        if upperdir:
-            syscalls.fsconfig(fd, abi.FSCONFIG_SET_STRING, "upperdir", upperdir)
-            syscalls.fsconfig(fd, abi.FSCONFIG_SET_STRING, "workdir", workdir)
+        for key, value in writable.items():
+            syscalls.fsconfig(fd, abi.FSCONFIG_SET_STRING, key, value)
         syscalls.fsconfig(fd, abi.FSCONFIG_CMD_CREATE)
         tree = syscalls.fsmount(fd)
     finally:

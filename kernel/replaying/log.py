@@ -13,8 +13,14 @@ import msgspec
 import trio
 
 from docket.domain.log import Batch, Event, StoredEvent
-from docket.domain.model.container.events import ContainerRemoveFailed, ContainerStarted
+from docket.domain.model.container.events import (
+    ContainerCommitFailed,
+    ContainerCommitted,
+    ContainerRemoveFailed,
+    ContainerStarted,
+)
 from docket.domain.model.exec.events import ExecStarted
+from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.model.job.events import JobCompleted, JobFailed
 from docket.domain.ports import EventStore
 from docket.kernel.recording.format import Call
@@ -97,6 +103,18 @@ class RecordedLog:
         """Why the removal that is under way failed then; empty when it did not."""
         event = self.next_event.event if self.next_event is not None else None
         return event.message if isinstance(event, ContainerRemoveFailed) else ""
+
+    def committed(self) -> ImageImported | str:
+        """The image of the commit that is under way, or why there was none."""
+        for stored in self._own[self._taken :]:
+            event = stored.event
+            if isinstance(event, ImageImported):
+                return event
+            if isinstance(event, ContainerCommitted):  # the same image was there before
+                return ImageImported(event.image, "", (), 0, ImageDefaults())
+            if isinstance(event, ContainerCommitFailed):
+                return event.message
+        return "the engine ended before the image was made"
 
     def check_finished(self) -> None:
         """Raises `ReplayDiverged` when the job appended more then than it did now."""

@@ -12,7 +12,7 @@ from docket.domain.errors import Unavailable
 from docket.domain.model.image.events import ImageImported
 from docket.domain.oci.digest import Digest
 from docket.domain.plan.operations import HoldOverlay, MountOverlay
-from docket.domain.ports import Ingest, LogEntry
+from docket.domain.ports import Ingest, LayerCommit, LogEntry
 from docket.kernel.recording.calls import recorded_plan
 from docket.kernel.recording.format import Call
 from docket.kernel.replaying.log import RecordedLog
@@ -90,6 +90,22 @@ class NoImages:
 
     def blob(self, digest: Digest, offset: int = 0) -> AsyncGenerator[bytes, None]:
         raise Unavailable("there are no images in a recording")
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        raise Unavailable("there are no images in a recording")
+
+
+class RecordedImages(NoImages):
+    """Images that a job makes of a container are those that the log names."""
+
+    def __init__(self, log: RecordedLog) -> None:
+        self._log = log
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        made = self._log.committed()
+        if isinstance(made, str):
+            raise Unavailable(made)
+        return made
 
 
 class NoOutputs:

@@ -53,6 +53,9 @@ class _Connection(HTTPConnection):
 class Daemon:
     """A daemon of the test's own, on its own roots and socket."""
 
+    program: tuple[str, ...] = ("docker",)
+    """The client that `docker` runs."""
+
     def __init__(self, root: Path, *before: str, inherited: Sequence[int] = (), options: Sequence[str] = ()) -> None:
         """``before`` is a command that executes the daemon, such as ``unshare --mount``; it inherits descriptors."""
         self._options = tuple(options)
@@ -81,7 +84,7 @@ class Daemon:
     def docker(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "DOCKER_HOST": self.host}
         return subprocess.run(
-            ["docker", *arguments], input=stdin, env=environment, text=True, capture_output=True, timeout=60, check=False
+            [*self.program, *arguments], input=stdin, env=environment, text=True, capture_output=True, timeout=60, check=False
         )
 
     def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:

@@ -94,6 +94,21 @@ def _update_failed(state: EngineState, container: Container, event: events.Conta
     container.updating = None
 
 
+def _committing(state: EngineState, container: Container, event: events.ContainerCommitting, time_ns: int) -> None:
+    container.committing = True
+    container.thaws = event.pauses
+
+
+def _commit_ended(
+    state: EngineState,
+    container: Container,
+    event: events.ContainerCommitted | events.ContainerCommitFailed,
+    time_ns: int,
+) -> None:
+    container.committing = False
+    container.thaws = False
+
+
 def _exited(state: EngineState, container: Container, event: events.ContainerExited, time_ns: int) -> None:
     container.pid = 0
     container.killing = []
@@ -136,6 +151,9 @@ _CHANGES: dict[type[events.ContainerEvent], Callable[[EngineState, Container, An
     events.ContainerUpdating: _updating,
     events.ContainerUpdated: _updated,
     events.ContainerUpdateFailed: _update_failed,
+    events.ContainerCommitting: _committing,
+    events.ContainerCommitted: _commit_ended,
+    events.ContainerCommitFailed: _commit_ended,
     events.ContainerExited: _exited,
     events.ContainerDrifted: _drifted,
     events.ContainerRemoved: _removed,

@@ -123,6 +123,10 @@ class Container(msgspec.Struct):
     """Signals that are about to be sent: intents of `ContainerKilling` that are open."""
     updating: Resources | None = None
     """The limits that it is about to get: the intent of `ContainerUpdating` is open."""
+    committing: bool = False
+    """An image is being made of it: the intent of `ContainerCommitting` is open."""
+    thaws: bool = False
+    """That commit has frozen it, and thaws it in the end."""
     drifted: tuple[str, ...] = ()
     """What the present run has lost behind the engine's back."""
     changed: int = 0
