@@ -25,6 +25,7 @@ from docket.domain.plan.operations import OperationResult, Plan
 from docket.domain.ports import EventStore
 
 _SHORTEST_JOB = 6
+_POSITION_DIGITS = 18
 
 
 class KernelHistory(Protocol):
@@ -175,7 +176,7 @@ async def state_at(engine: Engine, at: str | None) -> EngineState:
     if not at:
         return engine.state
     store = engine.ports.store
-    if at.isascii() and at.isdigit() and int(at) <= store.head():
+    if at.isascii() and at.isdigit() and len(at) <= _POSITION_DIGITS and int(at) <= store.head():
         position = int(at)
     else:
         position = await trio.to_thread.run_sync(store.position_at, parse_time(at))

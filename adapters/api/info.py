@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from typing import Any
@@ -142,7 +143,10 @@ def _engine(engine: Engine) -> dict[str, Any]:
         "ProductLicense": "Apache-2.0",
         "SecurityOptions": _security_options(engine),
         "CDISpecDirs": [],
-        "Docket": {"Log": {"Events": engine.ports.store.head(), "Status": health.status, "Position": health.position}},
+        "Docket": {
+            "Log": {"Events": engine.ports.store.head(), "Status": health.status, "Position": health.position},
+            "Pid": os.getpid(),
+        },
     }
 
 

@@ -12,7 +12,7 @@ from docket.adapters.api.history import find_ever
 from docket.adapters.api.info import info, version
 from docket.adapters.api.past import check_kept, read_past
 from docket.adapters.api.times import parse_time
-from docket.adapters.http import Request, Response, Route, Stream, StreamSender
+from docket.adapters.http import HttpError, Request, Response, Route, Stream, StreamSender
 from docket.domain.engine import Engine
 from docket.domain.errors import Rejected, Rejection
 from docket.domain.log import StoredEvent
@@ -54,6 +54,8 @@ def routes(engine: Engine) -> list[Route]:
 def _log(engine: Engine, request: Request, stream: str | None) -> Stream:
     query = request.query
     after, limit = query.integer("after", 0) or 0, query.integer("limit")
+    if limit is not None and limit < 0:
+        raise HttpError(400, f"query parameter 'limit' must not be negative, it is {limit}")
     check_kept(engine, after)
     wanted = query.get("type")
     since, until = parse_time(query.get("since")), parse_time(query.get("until"))

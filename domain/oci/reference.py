@@ -109,7 +109,11 @@ def parse_reference(text: str, *, default_tag: bool = True) -> Reference:
     if remote != remote.lower():
         raise InvalidReference(f"invalid reference format: repository name ({remote}) must be lowercase")
     reference = _from_match(f"{domain}/{remainder}")
-    return reference.with_default_tag() if default_tag else reference
+    if default_tag:
+        reference = reference.with_default_tag()
+    if len(str(reference)) > MAX_REFERENCE_LENGTH:
+        raise InvalidReference("invalid reference format")  # what is written must be read again
+    return reference
 
 
 def _split_domain(text: str) -> tuple[str, str]:
