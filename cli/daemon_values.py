@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from docket.domain.confinement.cgroup_parent import check_cgroup_parent
 from docket.domain.confinement.sizes import parse_size
 from docket.domain.confinement.ulimits import check_ulimit
 from docket.domain.errors import Rejected
@@ -172,3 +173,26 @@ def recordings_days(days: int) -> int:
     if days < 1:
         raise ValueError(f"recordings-max-days must be 1 or more, not {days}: recordings-max-size 0 keeps none")
     return days
+
+
+def exec_options(texts: Iterable[str]) -> bool:
+    """``native.cgroupdriver``: whether control groups are named as systemd names them. Raises ValueError."""
+    systemd = False
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"unable to parse exec-opt '{text}': it is name=value")
+        if name.strip().lower() != "native.cgroupdriver":
+            raise ValueError(f"invalid exec-opt '{name}': docket knows native.cgroupdriver")
+        if value not in ("cgroupfs", "systemd"):
+            raise ValueError(f"native.cgroupdriver option {value} is invalid: use cgroupfs or systemd")
+        systemd = value == "systemd"
+    return systemd
+
+
+def cgroup_parent(text: str, *, systemd: bool) -> str:
+    """The parent of containers' control groups. Raises ValueError."""
+    try:
+        return check_cgroup_parent(text, systemd=systemd)
+    except Rejected as error:
+        raise ValueError(str(error)) from None

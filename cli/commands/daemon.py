@@ -21,11 +21,13 @@ def _handle(context: Context, options: Options) -> int:
 DAEMON = Command(
     "docket daemon", "Run the engine",
     (
+        ("cgroup-parent", "", "string", "", "Control group that holds those of containers that do not say"),
         ("config-file", "", "string", "/etc/docket/daemon.json", "Read settings from a JSON file"),
         ("data-root", "", "string", "/var/lib/docket", "Directory of the log, images and containers"),
         ("debug", "D", "bool", False, "Log more"),
         ("default-shm-size", "", "string", "64M", "Size of /dev/shm in containers that do not say"),
         ("default-ulimit", "", "ulimit", (), "Limit for containers that do not set it, as name=soft[:hard]"),
+        ("exec-opt", "", "list", (), "Runtime option: native.cgroupdriver=cgroupfs or systemd"),
         ("exec-root", "", "string", "/run/docket", "Directory of sockets and other volatile files"),
         ("group", "G", "string", "", "Group that may use the unix socket"),
         ("host", "H", "list", (), "Listen here: unix:///path, tcp://host:port or fd://"),
@@ -45,6 +47,7 @@ DAEMON = Command(
         ("tlscert", "", "string", "", "The engine's certificate"),
         ("tlskey", "", "string", "", "The key of the engine's certificate"),
         ("tlsverify", "", "bool", False, "Encrypt and check who asks"),
+        ("userns-remap", "", "string", "", "User whose subordinate ids the containers' users are: default, user or user:group"),
         ("validate", "", "bool", False, "Check the settings and end"),
     ),
     _handle,

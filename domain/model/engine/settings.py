@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from docket.domain.confinement.id_maps import IdMaps
 from docket.domain.model.container.spec import Ulimit
 
 
@@ -27,6 +28,12 @@ class EngineSettings(msgspec.Struct, frozen=True):
     shm_bytes: int = 67_108_864
     log_max_bytes: int = 10_000_000
     log_files: int = 3
+    id_maps: IdMaps | None = None
+    """The user namespace of containers that do not ask for the host's."""
+    cgroup_parent: str = ""
+    """The control group above those of containers that do not say; empty is the engine's own."""
+    systemd_cgroups: bool = False
+    """Control groups are named as systemd names its slices."""
 
     # How many recordings of kernel calls are kept.
     recordings_max_bytes: int = 64 << 20
