@@ -34,7 +34,15 @@ _KINDS: dict[str, tuple[type, str]] = {
     **dict.fromkeys(("debug", "tls", "tlsverify", "insecure-tcp", "no-new-privileges"), (bool, "true or false")),
     **dict.fromkeys(
         (
-            "data-root", "exec-root", "pidfile", "group", "log-level", "tlscacert", "tlscert", "tlskey", "userns-remap",
+            "data-root",
+            "exec-root",
+            "pidfile",
+            "group",
+            "log-level",
+            "tlscacert",
+            "tlscert",
+            "tlskey",
+            "userns-remap",
             "cgroup-parent",
         ),
         (str, "a string"),
@@ -185,7 +193,7 @@ def _settings(told: dict[str, Any], in_file: set[str]) -> EngineSettings:
     debug = told["debug"] or level == "debug"
     limits = told["default-ulimit"]
     options = told["log-opt"]
-    systemd = values.exec_options(told["exec-opt"])
+    values.check_exec_options(told["exec-opt"])
     max_bytes, files = values.log_options(options if isinstance(options, dict) else values.log_options_of_flags(options))
     return EngineSettings(
         labels=_checked("label", "labels" in in_file, values.labels, told["label"]),
@@ -200,8 +208,7 @@ def _settings(told: dict[str, Any], in_file: set[str]) -> EngineSettings:
         log_max_bytes=max_bytes,
         log_files=files,
         id_maps=remapping.id_maps(told["userns-remap"]),
-        cgroup_parent=values.cgroup_parent(told["cgroup-parent"], systemd=systemd),
-        systemd_cgroups=systemd,
+        cgroup_parent=values.cgroup_parent(told["cgroup-parent"]),
         recordings_max_bytes=values.recordings_size(told["recordings-max-size"]),
         recordings_max_age_seconds=values.recordings_days(told["recordings-max-days"]) * 86_400,
     )

@@ -175,24 +175,24 @@ def recordings_days(days: int) -> int:
     return days
 
 
-def exec_options(texts: Iterable[str]) -> bool:
-    """``native.cgroupdriver``: whether control groups are named as systemd names them. Raises ValueError."""
-    systemd = False
+def check_exec_options(texts: Iterable[str]) -> None:
+    """``native.cgroupdriver=cgroupfs`` is what docket does; it asks no systemd. Raises ValueError."""
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"unable to parse exec-opt '{text}': it is name=value")
         if name.strip().lower() != "native.cgroupdriver":
             raise ValueError(f"invalid exec-opt '{name}': docket knows native.cgroupdriver")
-        if value not in ("cgroupfs", "systemd"):
-            raise ValueError(f"native.cgroupdriver option {value} is invalid: use cgroupfs or systemd")
-        systemd = value == "systemd"
-    return systemd
+        if value == "systemd":
+            hint = "use cgroupfs, and --cgroup-parent for a slice that systemd delegates"
+            raise ValueError(f"native.cgroupdriver option systemd is not supported: docket makes its cgroups itself: {hint}")
+        if value != "cgroupfs":
+            raise ValueError(f"native.cgroupdriver option {value} is invalid: use cgroupfs")
 
 
-def cgroup_parent(text: str, *, systemd: bool) -> str:
+def cgroup_parent(text: str) -> str:
     """The parent of containers' control groups. Raises ValueError."""
     try:
-        return check_cgroup_parent(text, systemd=systemd)
+        return check_cgroup_parent(text)
     except Rejected as error:
         raise ValueError(str(error)) from None

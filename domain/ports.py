@@ -161,6 +161,8 @@ class HostFacts(msgspec.Struct, frozen=True):
     seccomp: bool
     apparmor: bool
     possible_cpus: int = 1
+    apparmor_default: bool = False
+    """Whether AppArmor has a profile docker-default."""
     swap_bytes: int = 0
     swap_accounting: bool = True
     """Whether a memory cgroup can limit swap."""

@@ -226,7 +226,9 @@ def _hold_overlay(operation: op.HoldOverlay) -> str:
         for mapping in mappings
     )
     layers = " ".join(quote(each) for each in (*operation.lowerdirs, operation.upperdir, operation.workdir))
-    return f"for layer in {layers}; do mount --bind -o X-mount.idmap={maps} $layer $layer; done  # in a mount namespace of its own"
+    return (
+        f"for layer in {layers}; do mount --bind -o X-mount.idmap={maps} $layer $layer; done  # in a mount namespace of its own"
+    )
 
 
 def _bind(operation: op.BindInRoot) -> str:

@@ -64,7 +64,9 @@ def subordinate_ids(text: str, path: str, names: Iterable[str]) -> tuple[IdMappi
             raise ValueError(f"ranges of {wanted[0]} in {path} overlap at id {first}")
         found.append(IdMapping(found[-1].inside + found[-1].count if found else 0, first, count))
     if not found or len(found) > _MOST_RANGES:
-        raise ValueError(f"no {path.rpartition('/')[2]} ranges found for user {wanted[0]!r}" if not found else f"too many ranges in {path}")
+        raise ValueError(
+            f"no {path.rpartition('/')[2]} ranges found for user {wanted[0]!r}" if not found else f"too many ranges in {path}"
+        )
     return tuple(found)
 
 

@@ -188,7 +188,11 @@ async def _look_at_running(engine: Engine, container: Container, there: Belongin
     for kind, names in (("shim", there.shims), ("directory", there.containers), ("runtime directory", there.runtimes)):
         if container.id not in names:
             findings.append(Finding("container", container.id, f"it runs, but its {kind} is missing: restart the container"))
-    if container.cgroup and container.cgroup.rpartition("/")[2] not in there.cgroups:
+    if container.spec.cgroup_parent:
+        there_too = await engine.ports.kernel.exists(container.cgroup)
+    else:
+        there_too = container.cgroup.rpartition("/")[2] in there.cgroups
+    if container.cgroup and not there_too:
         findings.append(Finding("container", container.id, f"it runs, but its cgroup {container.cgroup} is missing"))
     return findings
 

@@ -50,7 +50,7 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 def container_plan(container: str, spec: ContainerSpec, around: Surroundings) -> Plan:
     """The plan that starts ``container``."""
-    cgroup = around.places.cgroup(around.host, container)
+    cgroup = around.places.cgroup(around.host, container, spec.cgroup_parent)
     joined = (op.JoinNamespaces(peer.pid, peer.start_time, ("pid",)) for peer in _given(around.peers.pid))
     mounts = rootfs.mounts(
         container, spec, around.lowerdirs, around.places, around.host, around.peers.ipc, around.devices.given

@@ -39,6 +39,8 @@ class Model:
     """The state of the machine, and what happens in it whoever asks."""
 
     def __init__(self, clock: Clock, hostname: str, cgroups: Cgroups, programs: Mapping[str, Program]) -> None:
+        self.apparmor: tuple[str, ...] = ()
+        """Profiles that are loaded; without any there is no AppArmor."""
         self.clock = clock
         self.hostname = hostname
         self.cgroups = cgroups

@@ -22,9 +22,7 @@ def read_small_file(path: str, limit: int = 65_536) -> str:
         os.close(fd)
 
 
-def make_directory(
-    context: Context, path: str, mode: int, lasting: bool, parents: bool, uid: int = 0, gid: int = 0
-) -> bool:
+def make_directory(context: Context, path: str, mode: int, lasting: bool, parents: bool, uid: int = 0, gid: int = 0) -> bool:
     """False when the directory was there before: then there is nothing to undo."""
     try:
         os.mkdir(path, mode)
@@ -91,8 +89,17 @@ def _enable_controllers(cgroup: str, controllers: list[str]) -> None:
         return
     enabled = read_small_file(f"{cgroup}/cgroup.subtree_control").split()
     wanted = [f"+{name}" for name in controllers if name not in enabled]
-    if wanted:
-        write_control(f"{cgroup}/cgroup.subtree_control", " ".join(wanted))
+    if not wanted:
+        return
+    order = " ".join(wanted)
+    try:
+        write_control(f"{cgroup}/cgroup.subtree_control", order)
+    except SyscallError as error:
+        if error.syscall != "write" or error.errno != ENOENT:
+            raise
+        # A controller that is not there is one that a group above was not told to hand on: somebody else made it.
+        _enable_controllers(os.path.dirname(cgroup), controllers)
+        write_control(f"{cgroup}/cgroup.subtree_control", order)
 
 
 def write_control(path: str, value: str) -> None:

@@ -108,9 +108,7 @@ def _overlay_of(trees: list[int], upperdir: str, workdir: str, root: tuple[int, 
     raise SyscallError(syscall, int(errno), path)
 
 
-def _mount_in_helper(
-    trees: list[int], upperdir: str, workdir: str, root: tuple[int, int], channel: _socket.socket
-) -> None:
+def _mount_in_helper(trees: list[int], upperdir: str, workdir: str, root: tuple[int, int], channel: _socket.socket) -> None:
     """Never returns. The names of the layers are short: many of them fit in the one page that mount(2) takes."""
     try:
         try:
@@ -144,7 +142,7 @@ def _mount(trees: list[int], upperdir: str, workdir: str, root: tuple[int, int])
 
 
 def _become(root: tuple[int, int]) -> None:
-    """The mapped root with all capabilities: overlayfs works in its directories as who mounted it, and the host's root has no id there."""
+    """The mapped root with all capabilities: overlayfs works in the layers as who mounted it, and the host's root has no id there."""
     status = read_small_file("/proc/self/status")
     permitted = int(status[status.index("CapPrm:") + 7 :].split(None, 1)[0], 16)
     syscalls.prctl(abi.PR_SET_KEEPCAPS, 1)

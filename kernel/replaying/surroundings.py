@@ -10,7 +10,7 @@ import trio
 from docket.domain.engine import Engine
 from docket.domain.errors import Unavailable
 from docket.domain.model.image.events import ImageImported
-from docket.domain.plan.operations import MountOverlay
+from docket.domain.plan.operations import HoldOverlay, MountOverlay
 from docket.domain.ports import LogEntry
 from docket.kernel.recording.calls import recorded_plan
 from docket.kernel.recording.format import Call
@@ -48,7 +48,8 @@ class RecordedRootfs:
         call = self._next_call()
         if call is None or call.name != "launch":
             return ()
-        overlays = (operation for operation in recorded_plan(call).operations() if isinstance(operation, MountOverlay))
+        operations = recorded_plan(call).operations()
+        overlays = (operation for operation in operations if isinstance(operation, MountOverlay | HoldOverlay))
         overlay = next(overlays, None)
         return overlay.lowerdirs if overlay is not None else ()
 

@@ -32,8 +32,6 @@ class EngineSettings(msgspec.Struct, frozen=True):
     """The user namespace of containers that do not ask for the host's."""
     cgroup_parent: str = ""
     """The control group above those of containers that do not say; empty is the engine's own."""
-    systemd_cgroups: bool = False
-    """Control groups are named as systemd names its slices."""
 
     # How many recordings of kernel calls are kept.
     recordings_max_bytes: int = 64 << 20
