@@ -119,9 +119,7 @@ async def test_an_exec_joins_the_user_namespace(bench: Bench) -> None:
     running = await bench.start(plan(bench, "sh", "-c", "echo up; sleep 1000"))
     await bench.lines(running)
     made = bench.exec_plan(running.identity, "sh", "-c", "id -u; cat /proc/self/uid_map; echo hi > /etc/motd; cat /etc/motd")
-    join = op.JoinNamespaces(
-        running.identity.pid, running.identity.start_time, ("user", "ipc", "uts", "net", "mount")
-    )
+    join = op.JoinNamespaces(running.identity.pid, running.identity.start_time, ("user", "ipc", "uts", "net", "mount"))
     inside = tuple(
         joined
         for each in made.inside

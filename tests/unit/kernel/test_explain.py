@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docket.domain.confinement.id_maps import IdMapping
 from docket.domain.plan import operations as op
 from docket.domain.ports import Launch
 from docket.kernel.explain import command, explain, quote
@@ -25,8 +26,8 @@ def example(kind: type[op.Operation], text: str) -> op.Operation:
         "kind": "c",
         "propagation": "rprivate",
         "flags": ("RDONLY", "NOSUID"),
-        "uids": (op.IdMapping(0, 1, 2),),
-        "gids": (op.IdMapping(0, 1, 2),),
+        "uids": (IdMapping(0, 1, 2),),
+        "gids": (IdMapping(0, 1, 2),),
     }
     fields = {}
     for field in msgspec.structs.fields(kind):
