@@ -142,7 +142,7 @@ def _mount(trees: list[int], upperdir: str, workdir: str, root: tuple[int, int])
 
 
 def _become(root: tuple[int, int]) -> None:
-    """The mapped root with all capabilities: overlayfs works in the layers as who mounted it, and the host's root has no id there."""
+    """The mapped root with all capabilities: overlayfs works in the layers as who mounted it: the host's root is nobody there."""
     status = read_small_file("/proc/self/status")
     permitted = int(status[status.index("CapPrm:") + 7 :].split(None, 1)[0], 16)
     syscalls.prctl(abi.PR_SET_KEEPCAPS, 1)

@@ -66,5 +66,5 @@ def test_what_is_no_mapping_is_refused(files: tuple[str, str], text: str, messag
 
 def test_a_missing_file_is_named(files: tuple[str, str], tmp_path: Path) -> None:
     """A host without the shadow tools has none."""
-    with pytest.raises(ValueError, match="can't create ID mappings: open .*gone: no such file or directory"):
+    with pytest.raises(ValueError, match=r"can't create ID mappings: open .*gone: no such file or directory"):
         id_maps("default", files[0], str(tmp_path / "gone"))
