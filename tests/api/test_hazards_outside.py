@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from docker_daemon import Daemon
+from docker_daemon import DAEMON, Daemon
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(shutil.which("docker") is None, reason="no docker CLI is installed"),
 ]
+
+
+def docket(daemon: Daemon, *arguments: str) -> str:
+    command = [sys.executable, "-c", DAEMON, "-H", daemon.host, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_s59_the_past_does_not_show_what_was_erased(daemon: Daemon) -> None:
+    """A secret that was forgotten is gone from every moment: neither inspect, log, explain nor export of then has it."""
+    marker = "marker-5f0c2a"
+    made = daemon.out("run", "-d", "-e", f"SECRET={marker}", "docket/base", "sleep", "1000")
+    before = docket(daemon, "log", "--json").splitlines()[-1]
+    position = str(json.loads(before)["position"])
+    assert marker in docket(daemon, "inspect", "--at", position, made)
+    daemon.out("kill", made)
+    docket(daemon, "forget", made)
+    shown = docket(daemon, "inspect", "--at", position, made)
+    assert "SECRET=" in shown
+    past = (
+        shown,
+        docket(daemon, "log", "--json"),
+        docket(daemon, "explain", made),
+        docket(daemon, "ps", "-a", "--at", position),
+    )
+    assert not any(marker in each for each in past)
+    daemon.out("rm", made)
 
 
 @pytest.mark.parametrize("kind", ["file", "directory"])
