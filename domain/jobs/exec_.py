@@ -88,6 +88,7 @@ def _launch(engine: Engine, job: Job, exec_id: str) -> Launch:
         spec.console_size if spec.terminal else None,
         container.cgroup,
         _confinement(engine, container.spec, spec),
+        ports.kernel.host(),
     )
     return Launch(
         exec_id,

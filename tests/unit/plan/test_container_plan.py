@@ -130,7 +130,7 @@ def test_limits_become_cgroup_files(resources: Resources, file: str, value: str)
 
 def test_s3_an_exec_cannot_be_traced_while_it_enters() -> None:
     """Dumpable is cleared before the first namespace of the container is joined (CVE-2016-9962)."""
-    plan = exec_plan(ProcessIdentity(1, 2, "b"), ContainerSpec(), "", "/", None, "", Confinement(0))
+    plan = exec_plan(ProcessIdentity(1, 2, "b"), ContainerSpec(), "", "/", None, "", Confinement(0), HOST)
     at = places_of(plan)
     assert at["SetDumpable"] < at["JoinNamespaces"] < at["ResolveUser"] < at["SetUser"] < at["Execve"]
 
@@ -166,7 +166,7 @@ def test_what_is_generated_belongs_to_the_mapped_root(spec: ContainerSpec) -> No
 def test_an_exec_joins_the_users_of_its_container_first() -> None:
     """With the rights that only the host's root has; and its limits are set from outside."""
     spec = ContainerSpec(command=("true",), id_maps=IdMaps(MAPS, MAPS), oom_score_adj=5)
-    plan = exec_plan(ProcessIdentity(7, 8, "b"), spec, "", "/", (24, 80), "", Confinement(5, apparmor="docker-default"))
+    plan = exec_plan(ProcessIdentity(7, 8, "b"), spec, "", "/", (24, 80), "", Confinement(5, apparmor="docker-default"), HOST)
     at = places_of(plan)
     joined = next(each for each in plan.inside if isinstance(each, op.JoinNamespaces))
     assert joined.namespaces == ("user", "ipc", "uts", "net", "cgroup", "mount")
@@ -180,3 +180,15 @@ def test_an_apparmor_profile_is_set_before_anything_of_the_containers_is_there()
     around = Surroundings(HOST, PLACES, ("/l",), Confinement(5, apparmor="docker-default"))
     plan = container_plan("c" * 64, ContainerSpec(command=("true",)), around)
     assert plan.inside[:2] == (op.Setsid(), op.SetAppArmorProfile("docker-default"))
+
+
+def test_a_time_namespace_where_the_kernel_has_them() -> None:
+    """For the first process and for execs; the host's clock offsets are nothing that a container changes."""
+    spec = ContainerSpec(command=("true",))
+    for has in (True, False):
+        host = msgspec.structs.replace(HOST, time_namespaces=has)
+        plan = container_plan("c" * 64, spec, Surroundings(host, PLACES, ("/l",), Confinement(0)))
+        assert ("time" in plan.process.namespaces) is has
+        joining = exec_plan(ProcessIdentity(1, 2, "b"), spec, "", "/", None, "", Confinement(0), host)
+        joined = next(each for each in joining.inside if isinstance(each, op.JoinNamespaces))
+        assert ("time" in joined.namespaces) is has
