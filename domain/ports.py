@@ -196,6 +196,8 @@ class HostFacts(msgspec.Struct, frozen=True):
     possible_cpus: int = 1
     apparmor_default: bool = False
     """Whether AppArmor has a profile docker-default."""
+    time_namespaces: bool = False
+    """Linux has them since 5.6, when they were built in."""
     swap_bytes: int = 0
     swap_accounting: bool = True
     """Whether a memory cgroup can limit swap."""

@@ -180,7 +180,7 @@ def _root_command(operation: op.Operation) -> str:
             options = _options(operation.flags, operation.data)
             return f"mount -t {quote(operation.fstype)}{options} {source} {quote(operation.target)}"
         case op.HoldTree():
-            return f"# the mounts of {_comment(operation.source)} are held before they become slaves"
+            return f"# open_tree: the mounts of {_comment(operation.source)} are held for the new process"
         case op.HoldPeerTree():
             return f"# {_comment(operation.path)} of process {operation.pid} is held by nsenter --mount and open_tree"
         case op.MountOverlay():

@@ -49,7 +49,9 @@ async def commit(engine: Engine, job: Job) -> str:
     with trio.CancelScope(shield=True):
         try:
             async with engine.custody.shared():
-                imported = await _image(engine, job, container, _layer(engine, container, request, parameters), len(decided) > 1)
+                imported = await _image(
+                    engine, job, container, _layer(engine, container, request, parameters), len(decided) > 1
+                )
                 finish = FinishCommit(container.id, imported, request.reference, request.comment)
                 await engine.execute(finish, job)
         except Exception as error:  # also what is a bug: an intent never stays without an outcome

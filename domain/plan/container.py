@@ -63,7 +63,7 @@ def container_plan(container: str, spec: ContainerSpec, around: Surroundings) ->
             *rootfs.hold(container, spec, around.lowerdirs, around.places, mounts),
             *joined,
         ),
-        process=op.Clone(_namespaces(spec), cgroup),
+        process=op.Clone(_namespaces(spec, around.host), cgroup),
         settle=_settle(spec),
         inside=(
             op.Setsid(),
@@ -93,9 +93,10 @@ def exec_plan(
     terminal: tuple[int, int] | None,
     cgroup: str,
     confinement: Confinement,
+    host: HostFacts,
 ) -> Plan:
     """The plan that runs one more process in a running container whose first process is ``init``."""
-    users = ("user",) if spec.id_maps else ()
+    users, time = ("user",) if spec.id_maps else (), ("time",) if host.time_namespaces else ()
     return Plan(
         prepare=(op.JoinNamespaces(init.pid, init.start_time, ("pid",)),),
         process=op.Clone((), cgroup),
@@ -104,7 +105,7 @@ def exec_plan(
             op.Setsid(),
             op.SetDumpable(0),
             *_profile(confinement),
-            op.JoinNamespaces(init.pid, init.start_time, (*users, "ipc", "uts", "net", "cgroup", "mount")),
+            op.JoinNamespaces(init.pid, init.start_time, (*users, "ipc", "uts", "net", "cgroup", *time, "mount")),
             *((op.BecomeRoot(*spec.id_maps.root),) if spec.id_maps else ()),
             op.EnterRoot("/"),
             op.ResolveUser(user, spec.group_add),
@@ -127,7 +128,7 @@ def _given(identity: ProcessIdentity | None) -> tuple[ProcessIdentity, ...]:
     return () if identity is None else (identity,)
 
 
-def _namespaces(spec: ContainerSpec) -> tuple[str, ...]:
+def _namespaces(spec: ContainerSpec, host: HostFacts) -> tuple[str, ...]:
     private = {
         "user": spec.id_maps is not None,
         "mount": True,
@@ -135,6 +136,7 @@ def _namespaces(spec: ContainerSpec) -> tuple[str, ...]:
         "ipc": spec.ipc in {"", "private", "shareable", "none"},
         "pid": spec.pid == "",
         "net": spec.network == "none",
+        "time": host.time_namespaces,
     }
     return tuple(name for name, wanted in private.items() if wanted)
 

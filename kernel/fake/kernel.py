@@ -158,6 +158,7 @@ class FakeKernel:
             seccomp=True,
             apparmor=bool(self.model.apparmor),
             possible_cpus=2,
+            time_namespaces=True,
             apparmor_default="docker-default" in self.model.apparmor,
             swap_bytes=0,
         )

@@ -30,8 +30,7 @@ def tidy() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("parent", "path"),
     [
-        ("/dockettest", "dockettest"),
-        ("dockettest/web", "dockettest/web"),
+        ("/dockettest/web", "dockettest/web"),
         ("dockettest-web.slice", "dockettest.slice/dockettest-web.slice"),
     ],
 )

@@ -88,7 +88,7 @@ def test_a_containers_plan_reads_like_a_session(make_launch: Callable[..., Launc
     for wanted in ("mount --make-rslave /", "hostname box", "pivot_root . .; umount -l .; cd /; root=", "exec sh -c 'echo hi'"):
         assert wanted in lines
     assert any(line.startswith("mount -t overlay overlay -o lowerdir=/var/lib/docket/layers/") for line in lines)
-    assert any(line.endswith("exec unshare --mount --uts --ipc --pid --fork --net sh") for line in lines)
+    assert any(line.endswith("exec unshare --mount --uts --ipc --pid --fork --net --time sh") for line in lines)
     assert any(line.startswith("exec setpriv --bounding-set -all,+cap_0") for line in lines)
     assert lines[0] == "# on the host, before the process exists"
     assert "hunter" not in text
