@@ -58,6 +58,12 @@ def show_progress(response: Response, output: int | None) -> None:
             if display is not None:
                 display.finish()
             raise CliError(printable(str(message["error"])))
+        if message.get("stream"):
+            if display is not None:
+                display.finish()
+                display = None
+            write_all(1 if output is None else output, encode(printable(str(message["stream"]).rstrip("\n")) + "\n"))
+            continue
         if display is not None:
             display.show(message)
             continue

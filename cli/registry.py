@@ -23,11 +23,13 @@ COMMANDS: dict[str, Row] = {
     "forget": ("history", "FORGET", "Erase a container's secrets from the whole history"),
     "export": ("files", "EXPORT", "Write a container's files as a tar archive"),
     "fsck": ("fsck", "FSCK", "Check log, images, containers and kernel against each other"),
+    "history": ("archives", "HISTORY", "Show how an image came to be"),
     "images": ("images", "IMAGES", "List images"),
     "import": ("images", "IMPORT", "Make an image from a tar archive of a file system"),
     "info": ("system", "INFO", "Show facts about the engine and its host"),
     "inspect": ("inspect", "INSPECT", "Show all that is known about objects"),
     "kill": ("lifecycle", "KILL", "Send a signal to running containers"),
+    "load": ("archives", "LOAD", "Take images out of a tar archive"),
     "log": ("log", "LOG", "Show the event log, the engine's source of truth"),
     "login": ("registries", "LOGIN", "Check credentials for a registry and keep them"),
     "logout": ("registries", "LOGOUT", "Forget the credentials for a registry"),
@@ -43,6 +45,7 @@ COMMANDS: dict[str, Row] = {
     "rmi": ("images", "RMI", "Remove images"),
     "run": ("run", "RUN", "Create a container from an image and run it"),
     "search": ("registries", "SEARCH", "Search a registry for images"),
+    "save": ("archives", "SAVE", "Write images into a tar archive"),
     "start": ("start", "START", "Start stopped containers"),
     "stats": ("stats", "STATS", "Show the resource use of containers as it changes"),
     "stop": ("lifecycle", "STOP", "Stop running containers"),
@@ -71,13 +74,16 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "import": "import", "pull": "pull",
             "push": "push", "tag": "tag", "inspect": "image-inspect",
+            "save": "save", "load": "load", "history": "history", "prune": "image-prune",
         },
     ),
-    "system": ("Manage the engine", {"info": "info", "events": "events"}),
+    "system": ("Manage the engine", {"info": "info", "events": "events", "df": "system-df"}),
 }  # fmt: skip
 
 # Reached through a group only.
 GROUPED_ONLY: dict[str, Row] = {
+    "image-prune": ("archives", "PRUNE", "Remove images that nobody uses"),
+    "system-df": ("archives", "DF", "Show how much disk images and containers take"),
     "container-inspect": ("inspect", "CONTAINER_INSPECT", "Show all that is known about containers"),
     "image-inspect": ("inspect", "IMAGE_INSPECT", "Show all that is known about images"),
 }

@@ -494,6 +494,35 @@ class LayerCommit(msgspec.Struct, frozen=True):
     created_by: str = ""
 
 
+class SavedImage(msgspec.Struct, frozen=True):
+    """An image to be put into an archive, with the (normalised) names that it has there."""
+
+    stored: StoredImage
+    references: tuple[str, ...]
+
+
+class LoadedImage(msgspec.Struct, frozen=True):
+    """An image that came out of an archive, with the (normalised) names that it had there."""
+
+    imported: ImageImported
+    references: tuple[str, ...]
+
+
+class Swept(msgspec.Struct, frozen=True):
+    """How much was deleted because nobody needed it: blobs and layers, and the bytes of both."""
+
+    blobs: int = 0
+    layers: int = 0
+    reclaimed_bytes: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Bytes on disk: of unpacked layers by chain id, of directories by path."""
+
+    layers: dict[str, int] = {}
+    directories: dict[str, int] = {}
+
+
 class Images(Protocol):
     """Images on disk. What these return is whole and durable, and known to nobody until its event is in the log."""
 
@@ -514,6 +543,21 @@ class Images(Protocol):
 
     def blob(self, digest: Digest, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """A blob's bytes. Raises `PortError`."""
+        ...
+
+    def save(self, images: Sequence[SavedImage]) -> AsyncGenerator[bytes, None]:
+        """An archive of the images. Raises `PortError` where a blob is damaged or missing."""
+        ...
+
+    async def load(self, chunks: AsyncIterator[bytes], progress: Callable[[str, int, int], None]) -> list[LoadedImage]:
+        """Take all images of an archive. ``progress`` hears ``(diff id, bytes, of bytes)``. Raises `Rejected`, `PortError`."""
+        ...
+
+    async def sweep(self, images: Sequence[StoredImage], stacks: Sequence[tuple[str, ...]], partials: bool) -> Swept:
+        """Delete all blobs and layers but those of ``images`` and the layers of ``stacks`` of diff ids.
+
+        With ``partials`` also the beginnings of blobs that interrupted pulls left. Nobody may bring an image meanwhile.
+        """
         ...
 
     async def import_base(self) -> tuple[str, ImageImported]:
@@ -571,6 +615,10 @@ class Inventory(Protocol):
 
     async def check_images(self, images: Sequence[StoredImage]) -> ImageCheck:
         """Check blobs and layers of images, every byte against its digest."""
+        ...
+
+    async def usage(self, images: Sequence[StoredImage], directories: Sequence[str]) -> Usage:
+        """Measure the layers of images, and directories; one that is not there takes nothing."""
         ...
 
     async def standing(self, identity: ProcessIdentity) -> Standing | None:

@@ -34,6 +34,8 @@ class Step(msgspec.Struct, frozen=True):
     tag: str = ""
     digest: str = ""
     size: int = 0
+    stream: bool = False
+    """It is a result to be printed as it is, and no step on the way."""
 
 
 Progress = Callable[[Step], None]

@@ -92,6 +92,8 @@ def encoded(step: Step) -> bytes:
     """One line of the stream."""
     if step.digest:
         return _line({"progressDetail": {}, "aux": {"Tag": step.tag, "Digest": step.digest, "Size": step.size}})
+    if step.stream:
+        return _line({"stream": step.status + "\n"})
     message: dict[str, Any] = {"status": step.status}
     if step.moves:
         message["progressDetail"] = {"current": step.current, "total": step.total} if step.total else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from docket.adapters.api import (
     archive,
+    archives,
     commit,
     containers,
     event_messages,
@@ -30,6 +31,7 @@ def router(engine: Engine, kernel: history.KernelHistory) -> Router:
             *stats.routes(engine),
             *exec.routes(engine),
             *registry.routes(engine),
+            *archives.routes(engine),
             *images.routes(engine),
             *history.routes(engine, kernel),
         ]

@@ -10,14 +10,14 @@ import trio
 
 from docket.adapters.images.content_store import ContentStore
 from docket.adapters.images.errors import disk_errors
-from docket.adapters.images.layers import OverlaySnapshotter
+from docket.adapters.images.layers import OverlaySnapshotter, directory_size
 from docket.domain.errors import PortError, Unavailable
 from docket.domain.oci.chain_id import chain_ids
 from docket.domain.oci.digest import Digest, parse_digest
 from docket.domain.oci.manifest import Manifest, decode_manifest
 from docket.domain.oci.strict_json import InvalidDocument
 from docket.domain.plan.settings import Places
-from docket.domain.ports import Belongings, ImageCheck, ProcessIdentity, Standing, StoredImage
+from docket.domain.ports import Belongings, ImageCheck, ProcessIdentity, Standing, StoredImage, Usage
 
 _PIECE = 1 << 20
 
@@ -88,6 +88,14 @@ class HostInventory:
         return (
             "" if f"sha256:{hashed.hexdigest()}" == str(digest) else f"blob {digest} is damaged: its bytes have another digest"
         )
+
+    async def usage(self, images: Sequence[StoredImage], directories: Sequence[str]) -> Usage:
+        return await trio.to_thread.run_sync(self._usage, images, directories)
+
+    def _usage(self, images: Sequence[StoredImage], directories: Sequence[str]) -> Usage:
+        chains = {chain for image in images for chain in chain_ids([parse_digest(each) for each in image.diff_ids])}
+        layers = {str(chain): self._snapshotter.size(chain) for chain in chains if self._snapshotter.has(chain)}
+        return Usage(layers, {path: directory_size(path) for path in directories})
 
     async def standing(self, identity: ProcessIdentity) -> Standing | None:
         return _standing(identity, self._cgroup_root)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 
 import trio
 
+from docket.adapters.images.archive_writing import write_archive
 from docket.adapters.images.base_image import REFERENCE, host_platform, import_base
 from docket.adapters.images.chunks import blocking
 from docket.adapters.images.committer import ImageCommitter
@@ -15,9 +16,12 @@ from docket.adapters.images.describing import describe
 from docket.adapters.images.importer import ImageImporter, ImportedImage
 from docket.adapters.images.ingest import ImageIngest
 from docket.adapters.images.layers import OverlaySnapshotter
+from docket.adapters.images.loading import load_archive
+from docket.adapters.images.sweeping import sweep
+from docket.adapters.images.tar_reader import TarLimits
 from docket.domain.model.image.events import ImageImported
 from docket.domain.oci.digest import Digest
-from docket.domain.ports import LayerCommit
+from docket.domain.ports import LayerCommit, LoadedImage, SavedImage, StoredImage, Swept
 
 _PIECE = 1 << 20
 
@@ -25,7 +29,8 @@ _PIECE = 1 << 20
 class ImageImports:
     """Implements `docket.domain.ports.Images`."""
 
-    def __init__(self, store: ContentStore, snapshotter: OverlaySnapshotter) -> None:
+    def __init__(self, store: ContentStore, snapshotter: OverlaySnapshotter, limits: TarLimits | None = None) -> None:
+        self._limits = limits or TarLimits()
         self._store = store
         self._snapshotter = snapshotter
         self.ingest = ImageIngest(store, snapshotter)
@@ -50,6 +55,20 @@ class ImageImports:
     async def document(self, digest: Digest) -> bytes:
         """See the port."""
         return await trio.to_thread.run_sync(self._store.read, digest)
+
+    async def save(self, images: Sequence[SavedImage]) -> AsyncGenerator[bytes, None]:
+        """See the port."""
+        pieces = write_archive(self._store, images)
+        while (piece := await trio.to_thread.run_sync(next, pieces, None)) is not None:
+            yield piece
+
+    async def load(self, chunks: AsyncIterator[bytes], progress: Callable[[str, int, int], None]) -> list[LoadedImage]:
+        """See the port."""
+        return await load_archive(self._store, self.ingest, chunks, progress, self._limits)
+
+    async def sweep(self, images: Sequence[StoredImage], stacks: Sequence[tuple[str, ...]], partials: bool) -> Swept:
+        """See the port."""
+        return await trio.to_thread.run_sync(sweep, self._store, self._snapshotter, images, stacks, partials)
 
     async def blob(self, digest: Digest, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """See the port."""

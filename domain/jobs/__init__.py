@@ -6,6 +6,7 @@ import msgspec
 
 from docket.domain.engine import Handler
 from docket.domain.jobs import (
+    archives,
     attach,
     commit,
     compact,
@@ -56,6 +57,9 @@ JOBS: dict[str, Handler] = {
     "import": images.import_,
     "tag": images.tag,
     "rmi": images.remove,
+    "load": archives.load,
+    "save": archives.save,
+    "prune": archives.prune,
     "pull": pull.pull,
     "push": push.push,
     "search": registry.search,

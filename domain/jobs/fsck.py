@@ -18,7 +18,7 @@ import msgspec
 import trio
 
 from docket.domain.errors import CorruptEvent, PortError, StoreError
-from docket.domain.jobs.images import BRINGS_IMAGES, stored
+from docket.domain.jobs.images import BRINGS_IMAGES
 from docket.domain.jobs.launching import identity_of
 from docket.domain.model.container.state import Container
 from docket.domain.model.engine.events import EngineRepaired
@@ -27,6 +27,7 @@ from docket.domain.plan import operations as op
 from docket.domain.plan.rootfs import GENERATED
 from docket.domain.ports import Belongings, EventStore, Inventory
 from docket.domain.snapshots import beginning
+from docket.domain.sweeping import stored
 
 if TYPE_CHECKING:
     from docket.domain.engine import Engine, Job

@@ -10,9 +10,9 @@ from docket.domain.engine import Engine, Job
 from docket.domain.log import Event
 from docket.domain.model.image import events
 from docket.domain.model.image.commands import AddImage, RemoveImage, TagImage
-from docket.domain.model.image.state import Image, ImageStatus
+from docket.domain.model.image.state import ImageStatus
 from docket.domain.oci.reference import parse_reference
-from docket.domain.ports import StoredImage
+from docket.domain.sweeping import sweep_later
 
 BASE = "docker.io/docket/base:latest"
 BRINGS_IMAGES = frozenset({"import", "load", "pull", "commit", "create"})
@@ -48,11 +48,6 @@ async def ensure_base(engine: Engine, job: Job) -> None:
         await engine.execute(AddImage(imported, reference), job)
 
 
-def stored(image: Image) -> StoredImage:
-    """What the image needs on disk."""
-    return StoredImage(image.id, image.manifest, image.manifest_type, image.layers)
-
-
 def is_being_removed(engine: Engine, image: str) -> bool:
     """False once it was imported again meanwhile: then it stays."""
     found = engine.state.images.get(image)
@@ -73,4 +68,5 @@ async def remove(engine: Engine, job: Job) -> Sequence[Event]:
         removed = events.ImageRemoved(removing.image)
         await engine.record([removed], job)
         decided.append(removed)
+        engine.spawn(sweep_later, engine)
     return decided

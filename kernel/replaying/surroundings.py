@@ -12,7 +12,7 @@ from docket.domain.errors import Unavailable
 from docket.domain.model.image.events import ImageImported
 from docket.domain.oci.digest import Digest
 from docket.domain.plan.operations import HoldOverlay, MountOverlay
-from docket.domain.ports import Ingest, LayerCommit, LogEntry
+from docket.domain.ports import Ingest, LayerCommit, LoadedImage, LogEntry, SavedImage, StoredImage, Swept
 from docket.kernel.recording.calls import recorded_plan
 from docket.kernel.recording.format import Call
 from docket.kernel.replaying.log import RecordedLog
@@ -80,6 +80,15 @@ class NoImages:
 
     async def import_base(self) -> tuple[str, ImageImported]:
         raise Unavailable("there are no images in a recording")
+
+    def save(self, images: Sequence[SavedImage]) -> AsyncGenerator[bytes, None]:
+        raise Unavailable("there are no images in a recording")
+
+    async def load(self, chunks: AsyncIterator[bytes], progress: Callable[[str, int, int], None]) -> list[LoadedImage]:
+        raise Unavailable("there are no images in a recording")
+
+    async def sweep(self, images: Sequence[StoredImage], stacks: Sequence[tuple[str, ...]], partials: bool) -> Swept:
+        return Swept()
 
     @property
     def ingest(self) -> Ingest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 import trio
 from tests.simulation.disk import Disk
 from tests.simulation.life import Killed, Life
@@ -21,8 +22,12 @@ from docket.domain.ports import (
     HostFacts,
     Images,
     Kernel,
+    LoadedImage,
     OutputLogs,
     Rootfs,
+    SavedImage,
+    StoredImage,
+    Swept,
     Ticket,
 )
 from docket.kernel.fake.faults import Faults, SimulatedCrash, Step, fail
@@ -206,6 +211,26 @@ class SimulatedImages:
 
     async def import_base(self) -> tuple[str, ImageImported]:
         raise AssertionError("the simulation imports its own images")
+
+    async def save(self, images: Sequence[SavedImage]) -> AsyncGenerator[bytes, None]:
+        for image in images:
+            self._life.point("call", "read blob")
+            assert image.stored.manifest in self._disk.blobs
+            yield image.stored.manifest.encode()
+
+    async def load(self, chunks: AsyncIterator[bytes], progress: Callable[[str, int, int], None]) -> list[LoadedImage]:
+        imported = await self.import_archive(chunks, (), "", "")
+        progress(imported.layers[0], imported.size, imported.size)
+        return [LoadedImage(msgspec.structs.replace(imported, origin="load"), ("docker.io/library/loaded:1",))]
+
+    async def sweep(self, images: Sequence[StoredImage], stacks: Sequence[tuple[str, ...]], partials: bool) -> Swept:
+        needed = {name for image in images for name in (image.image, image.manifest, *image.diff_ids)}
+        garbage = sorted(self._disk.blobs - needed - {layer for stack in stacks for layer in stack})
+        for blob in garbage:
+            self._life.point("call", "delete blob")
+            self._disk.blobs.discard(blob)
+            await trio.lowlevel.checkpoint()
+        return Swept(len(garbage), 0, len(garbage))
 
     @property
     def ingest(self) -> SimulatedIngest:

@@ -6,7 +6,7 @@ are the users' own, so that a body finds what the setup made.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -16,6 +16,7 @@ from docket.domain.compaction import Compact
 from docket.domain.confinement.id_maps import IdMapping, IdMaps
 from docket.domain.engine import Engine
 from docket.domain.errors import PortError, Rejected, StoreError
+from docket.domain.jobs.archives import Load, Save
 from docket.domain.jobs.create import Create
 from docket.domain.jobs.exec_ import CreateRequest
 from docket.domain.jobs.images import Import
@@ -29,7 +30,7 @@ from docket.domain.model.container.state import ContainerStatus
 from docket.domain.model.engine.events import EngineCreated, EngineRepaired
 from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.model.exec.events import ExecSpec
-from docket.domain.model.image.commands import LearnDigest
+from docket.domain.model.image.commands import LearnDigest, PruneImages
 from docket.domain.ports import Attachment, Endpoint
 
 PULLED = "registry.example/app:1"
@@ -308,6 +309,25 @@ async def push(engine: Engine, bench: Bench) -> None:
     await ask(engine, "push", "registry.example/app:3", request=Push("registry.example/app:3"))
 
 
+async def archives(engine: Engine, bench: Bench) -> None:
+    """An image goes into an archive, and one comes out; then all that nobody uses goes."""
+
+    archive: list[bytes] = []
+
+    async def send(piece: bytes) -> None:
+        archive.append(piece)
+        await trio.lowlevel.checkpoint()
+
+    async def again() -> AsyncIterator[bytes]:
+        for piece in archive:
+            yield piece
+
+    await ask(engine, "save", IMAGE, request=Save(send))
+    await ask(engine, "load", request=Load(again()))
+    await ask(engine, "rmi", IMAGE, request=False)
+    await ask(engine, "prune", "images", request=PruneImages(tuple(engine.state.images), tagged=True))
+
+
 async def engine_restart(engine: Engine, bench: Bench) -> None:
     """Nothing is asked: the engine starts where two containers and an exec run."""
 
@@ -415,6 +435,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("remove image", _image, remove_image),
     Scenario("pull", lambda engine, bench: trio.lowlevel.checkpoint(), pull_),
     Scenario("push", lambda engine, bench: trio.lowlevel.checkpoint(), push),
+    Scenario("archives", _image, archives),
     Scenario("engine restart", _two_running, engine_restart),
     Scenario("first start", lambda engine, bench: trio.lowlevel.checkpoint(), first_start),
     Scenario("shared binds", _image, shared_binds),

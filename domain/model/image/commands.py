@@ -18,6 +18,13 @@ class AddImage(msgspec.Struct, frozen=True):
     repository_digest: str = ""
 
 
+class LoadImage(msgspec.Struct, frozen=True):
+    """The image described by ``imported`` came out of an archive, where it had the names ``references``."""
+
+    imported: ImageImported
+    references: tuple[str, ...] = ()
+
+
 class TagImage(msgspec.Struct, frozen=True):
     image: str
     reference: str
@@ -30,6 +37,13 @@ class LearnDigest(msgspec.Struct, frozen=True):
     repository_digest: str
 
 
+class PruneImages(msgspec.Struct, frozen=True):
+    """Remove those of ``images`` that no container uses, and that have no tag unless it is ``tagged`` ones too."""
+
+    images: tuple[str, ...]
+    tagged: bool = False
+
+
 class RemoveImage(msgspec.Struct, frozen=True):
     """``rmi``: untag a reference, and remove the image when nothing names it any more."""
 
@@ -37,4 +51,4 @@ class RemoveImage(msgspec.Struct, frozen=True):
     force: bool = False
 
 
-ImageCommand = AddImage | TagImage | LearnDigest | RemoveImage
+ImageCommand = AddImage | LoadImage | TagImage | LearnDigest | PruneImages | RemoveImage

@@ -71,6 +71,14 @@ class ImageUntagged(ImageEvent, frozen=True, gc=False):
     reference: str
 
 
+class ImageLoaded(ImageEvent, frozen=True, gc=False):
+    """The image came out of an archive, for the first time or again."""
+
+
+class ImageSaved(ImageEvent, frozen=True, gc=False):
+    """The image was written into an archive, whole."""
+
+
 class ImageRemoving(ImageEvent, frozen=True, gc=False):
     """Intent: the image's blobs and layers, as far as nothing else needs them, are about to be deleted."""
 
@@ -84,6 +92,8 @@ EVENTS: tuple[type[ImageEvent], ...] = (
     ImageTagged,
     ImageDigestLearned,
     ImageUntagged,
+    ImageLoaded,
+    ImageSaved,
     ImageRemoving,
     ImageRemoved,
 )
