@@ -198,7 +198,7 @@ class RealWorld:
                     RandomIds(),
                     outputs,
                     MortalRootfs(rootfs, life, bench.failing),  # type: ignore[arg-type]
-                    MortalImages(ImageImports(content, snapshotter), life, self.failing),
+                    MortalImages(ImageImports(content, snapshotter), life, bench.failing),
                     places,
                     files,
                 )
