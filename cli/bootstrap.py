@@ -23,6 +23,7 @@ from docket.adapters.images.layers import OverlaySnapshotter
 from docket.adapters.images.port import ImageImports
 from docket.adapters.images.rootfs import OverlayRootfs
 from docket.adapters.logs.reader import FileOutputLogs
+from docket.adapters.registry.port import Registries
 from docket.domain.drift import DriftWatch
 from docket.domain.engine import Engine, Ports
 from docket.domain.jobs import JOBS
@@ -103,6 +104,7 @@ async def open_engine(places: Places, launcher: Launcher, settings: EngineSettin
                 settings,
                 report,
                 HostInventory(places, kernel.host().cgroup_root, content, snapshotter),
+                Registries(os.environ),
                 ViewedFiles(LinuxViews()),
             )
             engine = Engine(ports, nursery, JOBS)

@@ -7,9 +7,10 @@ Errors of the engine become EngineError with its own words; an answer that is no
 from __future__ import annotations
 
 from docket.cli.errors import CliError, EngineError
-from docket.cli.json_light import dumps, loads
+from docket.cli.json_light import dumps
 from docket.cli.sanitise import printable, printable_text
 from docket.cli.values import is_number
+from docket.domain.compact_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

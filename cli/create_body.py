@@ -246,7 +246,8 @@ def _security(texts: list[str]) -> tuple[list[str], bool]:
 
 
 def _profile(path: str) -> str:
-    from docket.cli.json_light import dumps, loads
+    from docket.cli.json_light import dumps
+    from docket.domain.compact_json import loads
 
     try:
         with open(path, encoding="utf-8") as file:

@@ -1,53 +1,15 @@
-"""JSON by the C scanner and encoder alone: importing `json` costs 7 ms, because it imports `re`.
+"""JSON for people to read: characters beyond ASCII stay, except those that a terminal would act on.
 
-`loads` takes and `dumps` gives what `json` would. `dumps` leaves out the blanks between items and keeps characters beyond
-ASCII, except those that a terminal would act on: these are written as `\\uXXXX`, so JSON on a terminal is always harmless (S55).
+These are written as `\\uXXXX`, so JSON on a terminal is always harmless (S55). What is read comes by `docket.domain.compact_json`.
 """
 
 from __future__ import annotations
 
-from _json import encode_basestring, make_encoder, make_scanner
+from _json import encode_basestring, make_encoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-_WHITESPACE = " \t\n\r"
-
-
-class _Context:
-    """What the C scanner asks of its decoder."""
-
-    strict = False
-    object_hook = None
-    object_pairs_hook = None
-    parse_float = float
-    parse_int = int
-    memo: dict[str, str] = {}
-
-    @staticmethod
-    def parse_constant(name: str) -> float:
-        raise ValueError(f"invalid JSON: {name}")
-
-
-_scan = make_scanner(_Context)  # type: ignore[arg-type]
-
-
-def loads(text: str | bytes) -> Any:
-    """The value that `text` holds; raises ValueError when it is not exactly one JSON value."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "replace")
-    text = text.strip(_WHITESPACE)
-    try:
-        value, end = _scan(text, 0)
-    except (StopIteration, SystemError, ValueError):
-        # The scanner of CPython 3.11 looks for `json.decoder` to describe what is wrong, and fails when nobody has imported it.
-        raise ValueError("invalid JSON") from None
-    except RecursionError:
-        raise ValueError("invalid JSON: nested too deeply") from None
-    if end != len(text):
-        raise ValueError("invalid JSON: more data after the value")
-    return value
 
 
 def _quote(text: str) -> str:

@@ -17,6 +17,7 @@ import trio
 
 from docket.domain.arrivals import Arrivals
 from docket.domain.container_files import ContainerFiles
+from docket.domain.custody import Custody
 from docket.domain.errors import Rejected, Rejection, StoreError, StoreFailed
 from docket.domain.holds import Holds
 from docket.domain.log import Batch, Event, Metadata, StoredEvent
@@ -42,6 +43,7 @@ from docket.domain.ports import (
     Ticket,
     silent,
 )
+from docket.domain.registry import NO_REGISTRY, Registry
 from docket.domain.running import RUNNING, Running
 from docket.domain.snapshots import Snapshots, state_at
 from docket.domain.verification import LogHealth
@@ -68,6 +70,7 @@ class Ports(msgspec.Struct, frozen=True):
     report: Reporter = silent
     inventory: Inventory | None = None
     """None where there is no host to look at."""
+    registry: Registry = NO_REGISTRY
     container_files: ContainerFiles | None = None
     """None where a log is only looked at."""
 
@@ -103,6 +106,7 @@ class Engine:
         """Clients attached to containers that have not started yet."""
         self.arrivals = Arrivals()
         self.holds = Holds()
+        self.custody = Custody()
         self._running: set[str] = set()
         self.releasing: dict[str, trio.Event] = {}
         """Containers whose end is in the log (or about to be) and whose kernel objects are not taken back yet; set afterwards."""

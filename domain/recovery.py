@@ -33,6 +33,8 @@ from docket.domain.plan.rootfs import reclaim
 from docket.domain.ports import Found, ProcessIdentity
 from docket.domain.recovery_of_execs import settle_exec
 from docket.domain.recovery_of_processes import end_of, find
+from docket.domain.recovery_of_transfers import interrupted_transfers
+from docket.domain.sweeping import sweep
 
 _STARTING = frozenset({ContainerStatus.STARTING, ContainerStatus.RESTARTING})
 _ENDED = "the engine ended"
@@ -58,8 +60,10 @@ async def _recover(engine: Engine, job: Job) -> None:
     await _side_by_side([partial(settle_exec, engine, job, each) for each in engine.state.execs.values()])
     removing = [key for key in engine.state.images if is_being_removed(engine, key)]
     await engine.record([ImageRemoved(key) for key in removing], job)
+    await engine.record(interrupted_transfers(engine), job)
     await _reclaim(engine, job)
     await _discard(engine, job)
+    await _sweep(engine, job)
     for container in list(engine.state.containers.values()):
         if container.spec.auto_remove and container.run and not container.alive:
             await _remove(engine, job, container)
@@ -187,6 +191,14 @@ async def _discard(engine: Engine, job: Job) -> None:
         for key in left.names:
             if key not in engine.state.containers:
                 await engine.ports.rootfs.remove(places.container(key))
+    except PortError as error:
+        engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
+
+
+async def _sweep(engine: Engine, job: Job) -> None:
+    """Blobs and layers that came under a job which the last engine did not end, or that it was about to delete."""
+    try:
+        await sweep(engine, job)
     except PortError as error:
         engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
 

@@ -112,6 +112,11 @@ def _row(container: Container) -> dict[str, Any]:
     }
 
 
+def summary(container: Container, now_ns: int) -> dict[str, Any]:
+    """An entry of the list as a value."""
+    return {**_row(container), "Status": status_text(container, now_ns)}
+
+
 def status_text(container: Container, now_ns: int) -> str:
     """``Up 3 minutes (Paused)``, ``Exited (0) 2 seconds ago``, ``Created``."""
     status = shown_status(container)

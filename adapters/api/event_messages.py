@@ -20,6 +20,8 @@ from docket.domain.model.engine import events as engine_events
 from docket.domain.model.exec import events as exec_
 from docket.domain.model.image import events as image
 from docket.domain.model.state import EngineState
+from docket.domain.model.transfer import events as transfer
+from docket.domain.oci.reference import parse_reference
 
 _FILTERS = frozenset({"type", "event", "container", "image", "label", "daemon", "scope"})
 _ACTIONS: dict[type, tuple[str, str]] = {
@@ -41,6 +43,11 @@ _ACTIONS: dict[type, tuple[str, str]] = {
     exec_.ExecStarted: ("container", "exec_start"),
     exec_.ExecExited: ("container", "exec_die"),
     image.ImageImported: ("image", "import"),
+    image.ImageLoaded: ("image", "load"),
+    image.ImageSaved: ("image", "save"),
+    transfer.ImagePulled: ("image", "pull"),
+    transfer.ImagePushed: ("image", "push"),
+    engine_events.ImagesPruned: ("image", "prune"),
     image.ImageTagged: ("image", "tag"),
     image.ImageUntagged: ("image", "untag"),
     image.ImageRemoved: ("image", "delete"),
@@ -67,22 +74,16 @@ class Narrator:
         action = _ACTIONS.get(type(event))
         if action is None:
             return None
+        if isinstance(event, image.ImageImported) and event.origin != "import":
+            return None  # what brought it has a word of its own
         kind, word = action
+        if isinstance(event, transfer.ImagePulled | transfer.ImagePushed):
+            return _message(stored, kind, word, parse_reference(event.reference).familiar, _attributes(event))
         key = next((str(value) for noun in ("container", "image", "engine") if (value := getattr(event, noun, ""))), "")
         attributes = {**self._known.get(key, {}), **_attributes(event)}
         if isinstance(event, exec_.ExecCreated | exec_.ExecStarted):
             word = f"{word}: {self._programs.get(event.exec, '')}"
-        return {
-            "status": word,
-            "id": key,
-            "from": attributes.get("image", "") if kind == "container" else "",
-            "Type": kind,
-            "Action": word,
-            "Actor": {"ID": key, "Attributes": attributes},
-            "scope": "local",
-            "time": stored.metadata.time_ns // 1_000_000_000,
-            "timeNano": stored.metadata.time_ns,
-        }
+        return _message(stored, kind, word, key, attributes)
 
     def _learn(self, event: object) -> None:
         if isinstance(event, container.ContainerCreated):
@@ -91,6 +92,20 @@ class Narrator:
             self._known.setdefault(event.container, {})["name"] = event.name
         elif isinstance(event, exec_.ExecCreated):
             self._programs[event.exec] = event.spec.program
+
+
+def _message(stored: StoredEvent, kind: str, word: str, key: str, attributes: dict[str, str]) -> dict[str, Any]:
+    return {
+        "status": word,
+        "id": key,
+        "from": attributes.get("image", "") if kind == "container" else "",
+        "Type": kind,
+        "Action": word,
+        "Actor": {"ID": key, "Attributes": attributes},
+        "scope": "local",
+        "time": stored.metadata.time_ns // 1_000_000_000,
+        "timeNano": stored.metadata.time_ns,
+    }
 
 
 def _facts(spec: ContainerSpec, name: str) -> dict[str, str]:
@@ -102,6 +117,11 @@ def _attributes(event: object) -> dict[str, str]:
         engine_events.EngineReconfigured: _settings,
         container.ContainerExited: lambda each: {"exitCode": str(each.exit_code)},
         image.ImageImported: lambda each: {"name": each.image},
+        image.ImageLoaded: lambda each: {"name": each.image},
+        image.ImageSaved: lambda each: {"name": each.image},
+        transfer.ImagePulled: lambda each: {"name": parse_reference(each.reference).familiar_name},
+        transfer.ImagePushed: lambda each: {"name": parse_reference(each.reference).familiar_name},
+        engine_events.ImagesPruned: lambda each: {"reclaimed": str(each.reclaimed_bytes)},
         image.ImageRemoved: lambda each: {"name": each.image},
         container.ContainerKilled: lambda each: {"signal": str(each.signal)},
         container.ContainerCommitted: lambda each: {

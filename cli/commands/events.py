@@ -6,10 +6,11 @@ import time
 
 from docket.cli.errors import CliError
 from docket.cli.formatting import filters, for_terminal, render_value
-from docket.cli.json_light import dumps, loads
+from docket.cli.json_light import dumps
 from docket.cli.options import Command
 from docket.cli.sanitise import printable
 from docket.cli.times import local_rfc3339, timestamp
+from docket.domain.compact_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

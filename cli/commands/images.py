@@ -73,7 +73,7 @@ def _rows(image: dict[str, Any], options: Options, now: int) -> Iterator[dict[st
 
 
 def _import(context: Context, options: Options) -> int:
-    from docket.cli.json_light import loads
+    from docket.domain.compact_json import loads
 
     source, *names = options.args
     remote = source.startswith(("http://", "https://"))

@@ -137,7 +137,7 @@ def _follow(session: Session, waiting: Response, signals: Signals) -> int:
 
 def exit_code(waiting: Response) -> int:
     """The exit code in the answer of wait; 125 when the engine reports that waiting failed."""
-    from docket.cli.json_light import loads
+    from docket.domain.compact_json import loads
 
     data = waiting.read()
     try:

@@ -6,6 +6,7 @@ import msgspec
 
 from docket.domain.engine import Handler
 from docket.domain.jobs import (
+    archives,
     attach,
     commit,
     create,
@@ -17,6 +18,9 @@ from docket.domain.jobs import (
     kill,
     logs,
     pause,
+    pull,
+    push,
+    registry,
     remove,
     rename,
     restart,
@@ -52,6 +56,14 @@ JOBS: dict[str, Handler] = {
     "import": images.import_,
     "tag": images.tag,
     "rmi": images.remove,
+    "load": archives.load,
+    "save": archives.save,
+    "prune": archives.prune,
+    "pull": pull.pull,
+    "push": push.push,
+    "search": registry.search,
+    "auth": registry.auth,
+    "distribution": registry.distribution,
     "reload": engine.reload,
     "fsck": fsck.fsck,
     "serveapi": serveapi.serveapi,

@@ -18,6 +18,7 @@ import msgspec
 import trio
 
 from docket.domain.errors import CorruptEvent, PortError, StoreError
+from docket.domain.jobs.images import BRINGS_IMAGES
 from docket.domain.jobs.launching import identity_of
 from docket.domain.model.container.state import Container
 from docket.domain.model.engine.events import EngineRepaired
@@ -25,6 +26,7 @@ from docket.domain.model.state import EngineState, evolve
 from docket.domain.plan import operations as op
 from docket.domain.plan.rootfs import GENERATED
 from docket.domain.ports import Belongings, EventStore, Inventory
+from docket.domain.sweeping import stored
 
 if TYPE_CHECKING:
     from docket.domain.engine import Engine, Job
@@ -134,10 +136,10 @@ def _view_differences(state: EngineState, views: dict[str, dict[str, str]]) -> l
 
 
 async def _check_images(engine: Engine, inventory: Inventory, checked: dict[str, int]) -> list[Finding]:
-    importing = any(job.name in {"import", "pull"} for job in engine.state.jobs.values())
+    importing = any(job.name in BRINGS_IMAGES for job in engine.state.jobs.values())
     images = list(engine.state.images.values())
     try:
-        found = await inventory.check_images([(image.id, image.manifest, image.layers) for image in images])
+        found = await inventory.check_images([stored(image) for image in images])
     except PortError as error:
         return [Finding("image", "content store", str(error))]
     checked["image"] = len(images)

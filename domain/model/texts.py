@@ -17,6 +17,22 @@ def no_such_image(reference: str) -> NotFound:
     return NotFound(f"No such image: {reference}")
 
 
+def manifest_not_found(reference: str, reason: str) -> NotFound:
+    return NotFound(f"manifest for {reference} not found: {reason}")
+
+
+def pull_access_denied(name: str, reason: str) -> NotFound:
+    return NotFound(f"pull access denied for {name}, repository does not exist or may require 'docker login': {reason}")
+
+
+def tag_does_not_exist(reference: str) -> NotFound:
+    return NotFound(f"tag does not exist: {reference}")
+
+
+def no_local_image(name: str) -> NotFound:
+    return NotFound(f"An image does not exist locally with the tag: {name}")
+
+
 def no_such_exec(exec_id: str) -> NotFound:
     return NotFound(f"No such exec instance: {exec_id}")
 

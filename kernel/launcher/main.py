@@ -74,15 +74,12 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int]:
 
 
 def _become_shim(channel: _socket.socket, control: int, request: int) -> None:
-    """Never returns: whatever happens, a shim must not go on as a second launcher."""
+    """Never returns: whatever happens, a shim must not go on as a second launcher. What that was, it has told the daemon."""
     status = 1
     try:
         os.close(channel.detach())
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         shim.run(control, request)
         status = 0
-    except BaseException as error:
-        sys.stderr.write(f"docket shim: {type(error).__name__}: {error}\n")
-        sys.stderr.flush()
     finally:
         os._exit(status)

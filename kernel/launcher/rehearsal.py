@@ -16,7 +16,8 @@ from docket.kernel.linux.context import Context
 from docket.kernel.linux.host import start_time_of
 from docket.kernel.linux.interpreter import perform
 from docket.kernel.linux.syscalls import SyscallError
-from docket.kernel.shim.main import SOCKET_NAME, Shim
+from docket.kernel.shim.endpoints import SOCKET_NAME
+from docket.kernel.shim.main import Shim
 
 _TIMES = 12
 _SOL_SOCKET = 1

@@ -62,12 +62,15 @@ class _Shim:
         self.answer: dict[str, Any] = {}
         self.ended = trio.Event()
         self.exit: Exit | None = None
+        self.broken = ""
 
     def hear(self, message: dict[str, Any]) -> None:
         if "exited" in message:
             told = message["exited"]
             self.exit = Exit(told["code"], told["oom"], told["time_ns"])
             self.ended.set()
+        elif "broken" in message:
+            self.broken = f" ({message['broken']})"
         else:
             self.answer = message
             self.answered.set()
@@ -126,7 +129,7 @@ class LinuxKernel:
             self._forget(launch.key)
             with suppress(OSError):
                 shim_directory.remove(launch.directory)
-            raise _failure(launch, shim.answer.get("failed"))
+            raise _failure(launch, shim.answer.get("failed"), shim.broken)
         identity = ProcessIdentity(shim.answer["pid"], shim.answer["start_time"], self._host.boot_id)
         return Launched(identity, _results(launch, shim.answer["launched"]))
 
@@ -174,7 +177,7 @@ class LinuxKernel:
         shim = self._shim(key)
         await shim.ended.wait()
         if shim.exit is None:
-            raise Unavailable(f"the shim of {key} ended before its process did: its exit status is not known")
+            raise Unavailable(f"the shim of {key} ended before its process did: its exit status is not known{shim.broken}")
         return shim.exit
 
     async def release(self, key: str, directory: str, exit_file: str, operations: Sequence[Operation]) -> None:
@@ -309,9 +312,9 @@ def _results(launch: Launch, lines: list[str]) -> tuple[OperationResult, ...]:
     return tuple(results)
 
 
-def _failure(launch: Launch, lines: list[str] | None) -> Exception:
+def _failure(launch: Launch, lines: list[str] | None, broken: str) -> Exception:
     if lines is None:
-        return Unavailable("the shim ended before it had started the process")
+        return Unavailable(f"the shim ended before it had started the process{broken}")
     results = _results(launch, lines)
     failed = next(result for result in results if result.errno)
     error = KernelError(failed.operation, failed.syscall, failed.errno, failed.path, os.strerror(failed.errno))

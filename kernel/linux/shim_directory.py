@@ -13,8 +13,8 @@ import struct
 from contextlib import suppress
 from errno import ENOENT, ENOTEMPTY
 
-SOCKET_NAME = "shim.sock"
-NEW_SOCKET_NAME = "shim.new"
+from docket.kernel.shim.endpoints import NEW_SOCKET_NAME, SOCKET_NAME
+
 _ATTEMPTS = 100
 _SIGKILL = 9
 

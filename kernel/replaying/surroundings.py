@@ -10,8 +10,9 @@ import trio
 from docket.domain.engine import Engine
 from docket.domain.errors import Unavailable
 from docket.domain.model.image.events import ImageImported
+from docket.domain.oci.digest import Digest
 from docket.domain.plan.operations import MountOverlay
-from docket.domain.ports import LayerCommit, LogEntry
+from docket.domain.ports import Ingest, LayerCommit, LoadedImage, LogEntry, SavedImage, StoredImage, Swept
 from docket.kernel.recording.calls import recorded_plan
 from docket.kernel.recording.format import Call
 from docket.kernel.replaying.log import RecordedLog
@@ -80,6 +81,25 @@ class NoImages:
         raise Unavailable("there are no images in a recording")
 
     async def commit(self, commit: LayerCommit) -> ImageImported:
+        raise Unavailable("there are no images in a recording")
+
+    def save(self, images: Sequence[SavedImage]) -> AsyncGenerator[bytes, None]:
+        raise Unavailable("there are no images in a recording")
+
+    async def load(self, chunks: AsyncIterator[bytes], progress: Callable[[str, int, int], None]) -> list[LoadedImage]:
+        raise Unavailable("there are no images in a recording")
+
+    async def sweep(self, images: Sequence[StoredImage], stacks: Sequence[tuple[str, ...]], partials: bool) -> Swept:
+        return Swept()
+
+    @property
+    def ingest(self) -> Ingest:
+        raise Unavailable("there are no images in a recording")
+
+    async def document(self, digest: Digest) -> bytes:
+        raise Unavailable("there are no images in a recording")
+
+    def blob(self, digest: Digest, offset: int = 0) -> AsyncGenerator[bytes, None]:
         raise Unavailable("there are no images in a recording")
 
 

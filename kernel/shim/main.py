@@ -7,9 +7,9 @@
                        └─ "release" or no daemon   clients closed once they have everything; the shim ends
 
 Control messages are JSON, one a packet. From the daemon: ``attach`` (with a descriptor), ``resize``, ``release``. To the daemon:
-``launched`` or ``failed`` first, ``exited`` last. A daemon that comes later connects to ``shim.sock`` in the shim's directory and
-is told ``found``, with the exit status when there is one. The exit file survives shim and daemon; where the disk refuses it, the
-shim waits for a daemon that takes the exit status from itself.
+``launched`` or ``failed`` first, ``exited`` last, ``broken`` when the shim itself fails. A daemon that comes later connects to
+``shim.sock`` in the shim's directory and is told ``found``, with the exit status when there is one. The exit file survives shim
+and daemon; where the disk refuses it, the shim waits for a daemon that takes the exit status from itself.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from __future__ import annotations
 import _signal
 import _socket
 import array
-import fcntl
 import os
 import select
-from errno import ENOENT
 from time import time_ns
 from typing import Any
 
@@ -28,28 +26,35 @@ from docket.domain.compact_json import dumps, loads
 from docket.kernel.linux import abi, syscalls
 from docket.kernel.linux.host import read_small_file, start_time_of
 from docket.kernel.linux.process import set_window_size
+from docket.kernel.shim import endpoints
 from docket.kernel.shim.birth import Birth, Failed
 from docket.kernel.shim.clients import Client
 from docket.kernel.shim.output import OutputLog
 
-SOCKET_NAME = "shim.sock"
-NEW_SOCKET_NAME = "shim.new"
 _BIRTH_SECONDS = 60
 """How long a plan may take. A call that hangs longer ends the shim, and the engine takes back what was prepared."""
 _READ = 262_144
-_PIPE = 262_144
-_F_SETPIPE_SZ = 1031
 _MESSAGE = 65_536
 
 
 def run(control: int, request_fd: int) -> None:
-    """Be the shim of the request in the memfd ``request_fd``; returns when there is nothing left to do."""
+    """Be the shim of the request in the memfd ``request_fd``; returns when there is nothing left to do.
+
+    Its standard streams are nobody's: it outlives the daemon, and who reads the daemon's output must see that end. What goes wrong
+    here is told to the daemon instead, and raised.
+    """
     os.setsid()
+    endpoints.leave_standard_streams()
     syscalls.prctl(abi.PR_SET_DUMPABLE, 0)
     syscalls.prctl(abi.PR_SET_CHILD_SUBREAPER, 1)
     request = loads(_read_all(request_fd))
     os.close(request_fd)
-    Shim(_socket.socket(fileno=control), request).live()
+    shim = Shim(_socket.socket(fileno=control), request)
+    try:
+        shim.live()
+    except BaseException as error:
+        shim.tell({"broken": f"{type(error).__name__}: {error}"})
+        raise
 
 
 def _read_all(fd: int) -> str:
@@ -79,7 +84,7 @@ class Shim:
         self._released = False
         self._kept = False
         """The exit status is on disk: an engine that comes later finds it there."""
-        self._listener = _listen(request["directory"], request["inode"])
+        self._listener = endpoints.listen(request["directory"], request["inode"])
         self._birth = Birth(request)
 
     def live(self) -> None:
@@ -89,8 +94,8 @@ class Shim:
         try:
             self._give_birth()
         except Failed:
-            self._remove_socket()
-            self._tell({"failed": self._birth.lines})
+            endpoints.remove_socket(self._request["directory"])
+            self.tell({"failed": self._birth.lines})
             self._close()
             return
         finally:
@@ -99,7 +104,7 @@ class Shim:
             settings = self._request["log"]
             self._log = OutputLog(settings["path"], settings["max_bytes"], settings["files"], self._request["run"])
         identity = self._identity()
-        self._tell({"launched": self._birth.lines, **identity})
+        self.tell({"launched": self._birth.lines, **identity})
         self._begin_watching()
         for client in list(self._clients.values()):
             self._read_client(client)
@@ -116,9 +121,9 @@ class Shim:
             os.set_blocking(self._terminal, False)
             self._outputs[self._terminal] = 1
             return
-        stdin, stdin_end = os.pipe2(os.O_CLOEXEC) if self._request["stdin"] else (_null(), -1)
-        out, out_end = _wide_pipe()
-        err, err_end = _wide_pipe()
+        stdin, stdin_end = os.pipe2(os.O_CLOEXEC) if self._request["stdin"] else (endpoints.null(), -1)
+        out, out_end = endpoints.wide_pipe()
+        err, err_end = endpoints.wide_pipe()
 
         def wire() -> None:
             os.dup2(stdin, 0)
@@ -299,7 +304,7 @@ class Shim:
             self._close_control()
         self._control = _socket.socket(fileno=connection)
         self._epoll.register(connection, select.EPOLLIN)
-        self._tell({"found": self._exit, **(self._identity() if self._exit is None else {})})
+        self.tell({"found": self._exit, **(self._identity() if self._exit is None else {})})
 
     def _receive_control(self) -> None:
         assert self._control is not None
@@ -335,7 +340,8 @@ class Shim:
             self._control.close()
             self._control = None
 
-    def _tell(self, message: dict[str, Any]) -> None:
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send a message to the daemon, if there is one."""
         if self._control is None:
             return
         try:
@@ -351,7 +357,7 @@ class Shim:
         code = os.waitstatus_to_exitcode(status)
         for descriptor in list(self._outputs):
             # What the process wrote fits into its pipe; its children may hold that open and write for ever.
-            left = _PIPE
+            left = endpoints.PIPE_BYTES
             while left > 0 and (moved := self._pump(descriptor)):
                 left -= moved
         self._exit = {
@@ -359,8 +365,8 @@ class Shim:
             "oom": self._oom_killed(),
             "time_ns": time_ns(),
         }
-        self._kept = _write_atomically(self._request["exit_file"], dumps(self._exit))
-        self._tell({"exited": self._exit})
+        self._kept = endpoints.write_atomically(self._request["exit_file"], dumps(self._exit))
+        self.tell({"exited": self._exit})
 
     def _oom_killed(self) -> bool:
         """Whether the kernel killed for memory in the process's cgroup (memory.events, cgroup-v2)."""
@@ -375,7 +381,7 @@ class Shim:
             self._drop(client)
         if self._log is not None:
             self._log.close()
-        self._remove_socket()
+        endpoints.remove_socket(self._request["directory"])
         self._close()
 
     def _close(self) -> None:
@@ -386,59 +392,3 @@ class Shim:
         for descriptor in {self._birth.pidfd, self._stdin, *self._outputs}:
             if descriptor >= 0:
                 os.close(descriptor)
-
-    def _remove_socket(self) -> None:
-        try:
-            os.unlink(f"{self._request['directory']}/{SOCKET_NAME}")
-        except FileNotFoundError:
-            return
-
-
-def _listen(directory: str, inode: int | None) -> _socket.socket:
-    """Listen on ``shim.sock``; through the directory's descriptor, since a socket's path is at most 107 bytes long.
-
-    The name appears when the socket listens already, and only in the very directory that was made for this shim: an engine
-    that recovers meanwhile takes the directory away, and then this shim is not to come to life (`shim_directory`).
-    """
-    holder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-    previous = os.umask(0o177)
-    try:
-        if inode is not None and os.fstat(holder).st_ino != inode:
-            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), directory)
-        listener.bind(f"/proc/self/fd/{holder}/{NEW_SOCKET_NAME}")
-        listener.listen(4)
-        os.rename(NEW_SOCKET_NAME, SOCKET_NAME, src_dir_fd=holder, dst_dir_fd=holder)
-    finally:
-        os.umask(previous)
-        os.close(holder)
-    return listener
-
-
-def _wide_pipe() -> tuple[int, int]:
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    try:
-        fcntl.fcntl(reader, _F_SETPIPE_SZ, _PIPE)
-    except PermissionError:
-        pass  # beyond the user's share of pipe memory: the default size will do
-    return reader, writer
-
-
-def _null() -> int:
-    return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-
-
-def _write_atomically(path: str, text: str) -> bool:
-    """False when the disk refused it: then the shim itself has to remember."""
-    data = text.encode()
-    try:
-        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            if os.write(fd, data) < len(data):
-                return False
-        finally:
-            os.close(fd)
-        os.rename(f"{path}.new", path)
-    except OSError:
-        return False
-    return True

@@ -187,6 +187,14 @@ def test_kill_sends_any_signal(daemon: Daemon) -> None:
     assert "is not running" in failed(daemon, "kill", "signalled")[1]
 
 
+def test_kill_returns_when_the_container_has_ended(daemon: Daemon) -> None:
+    """As in Docker: what follows a `kill` in a script finds a container that has stopped."""
+    for _ in range(5):
+        daemon.out("run", "-d", "--name", "victim", IMAGE, "sleep", "1000")
+        daemon.out("kill", "victim")
+        daemon.out("rm", "victim")
+
+
 def test_restart_pause_and_unpause(daemon: Daemon) -> None:
     """A new process with the same id; a paused one that neither runs on nor takes an exec."""
     made = daemon.out("run", "-d", "--name", "again", IMAGE, "sh", "-c", "while :; do sleep 0.02; done")

@@ -82,6 +82,7 @@ class Daemon:
         """The exit status, and all that was written to standard error."""
         status = self.process.wait(PATIENCE_SECONDS)
         self._reader.join(PATIENCE_SECONDS)
+        assert not self._reader.is_alive(), "something that outlives the daemon holds its standard error"
         return status, "\n".join(self.lines)
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""Calls that hang: each ends at its deadline, and leaves nothing."""
+"""Calls that hang and shims that fail: each ends at its deadline, says why, and leaves nothing."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 import signal
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
 from docket.domain.errors import Unavailable
 from docket.domain.plan import operations as op
 from docket.domain.plan.operations import Plan
-from docket.domain.ports import Found, Launch
+from docket.domain.ports import Found, Launch, LogSettings
 from docket.kernel.linux import kernel as linux_kernel
 from docket.kernel.linux import launching
 from docket.kernel.linux.kernel import LinuxKernel
@@ -58,3 +59,12 @@ async def test_a_shim_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch:
             await trio.lowlevel.wait_readable(pidfd)  # the process has ended with its shim
         await second.release("box", launch.directory, launch.exit_file, ())
     os.close(pidfd)
+
+
+async def test_a_shim_that_fails_says_why(tmp_path: Path) -> None:
+    """Its standard error is nobody's: what went wrong comes to the engine, and the process ends with the shim."""
+    launch = msgspec.structs.replace(_launch(tmp_path), log=LogSettings(f"{tmp_path}/missing/log"))
+    async with LinuxKernel.open() as kernel:
+        with pytest.raises(Unavailable, match=r"FileNotFoundError: .*missing/log"):
+            await kernel.launch(launch)
+        assert os.listdir(tmp_path / "shims") == []

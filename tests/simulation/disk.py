@@ -34,6 +34,8 @@ class Disk:
         self.recordings: dict[str, bytes] = {}
         self.blobs: set[str] = set()
         self.unsynced: set[str] = set()
+        self.contents: dict[str, bytes] = {}
+        """The bytes of blobs that are read again."""
         self.acknowledged: dict[int, bytes] = {}
         """The hash of every event that somebody was told of, by position."""
         self.failing_commits = 0

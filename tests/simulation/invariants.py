@@ -19,6 +19,7 @@ from docket.domain.model.image import events as i
 from docket.domain.model.image.state import ImageStatus
 from docket.domain.model.job import events as j
 from docket.domain.model.state import fold
+from docket.domain.model.transfer import events as t
 from docket.kernel.fake.filesystem import Directory
 from docket.kernel.fake.kernel import FakeKernel
 
@@ -37,6 +38,8 @@ INTENTS: dict[type[Event], tuple[type[Event], ...]] = {
     c.ContainerRemoving: (c.ContainerRemoved, c.ContainerRemoveFailed),
     e.ExecStarting: (e.ExecStarted, e.ExecStartFailed),
     i.ImageRemoving: (i.ImageRemoved, i.ImageImported),
+    t.ImagePulling: (t.ImagePulled, t.ImagePullFailed),
+    t.ImagePushing: (t.ImagePushed, t.ImagePushFailed),
 }
 """Each intent, and what ends it."""
 
@@ -46,7 +49,8 @@ def check_step(engine: Engine, store: SimulatedStore, kernel: FakeKernel, disk: 
     check_replay(engine, store, kernel)
     state = engine.state
     assert {container.name: key for key, container in state.containers.items()} == state.names
-    assert {reference: image.id for image in state.images.values() for reference in image.references} == state.references
+    named = {name: image.id for image in state.images.values() for name in (*image.references, *image.digests)}
+    assert named == state.references
     assert all(bool(container.pid) == container.alive for container in state.containers.values() if not container.unsettled)
     for image in state.images.values():
         assert image.status is not ImageStatus.PRESENT or set(image.layers) <= disk.blobs, f"{image.id} lacks its blobs"
@@ -81,6 +85,7 @@ def check_quiet(engine: Engine, kernel: FakeKernel) -> None:
     containers = state.containers.values()
     open_ones = [each.id for each in containers if each.unsettled or each.updating or each.committing]
     assert not open_ones, f"unsettled: {open_ones}"
+    assert not state.transfers, f"transfers under way: {list(state.transfers)}"
     assert not any(container.status is ContainerStatus.STOPPING for container in state.containers.values())
     running = {container.id for container in state.containers.values() if container.alive}
     running |= {each.id for each in state.execs.values() if each.status is ExecStatus.RUNNING}

@@ -25,6 +25,7 @@ from tests.simulation import invariants
 from tests.simulation.life import Life, Point
 from tests.simulation.page import ENGINE_AND_SHIM, NONE, SIZE, Page
 from tests.simulation.ports import MortalImages, MortalKernel, MortalRootfs, MortalStore
+from tests.simulation.registry import SimulatedRegistry
 from tests.simulation.scenarios import Scenario, clean_up
 
 from docket.adapters.images.content_store import ContentStore
@@ -182,6 +183,8 @@ class RealWorld:
     async def _open_engine(self, bench: RealBench) -> AsyncIterator[Engine]:
         """As `docket.cli.bootstrap.open_engine`, with ports that pass points."""
         places, life = self.places, PageLife(self.page)
+        registry = SimulatedRegistry()
+        registry.life = life  # type: ignore[assignment]
         make_directories(places)
         snapshotter, content = OverlaySnapshotter(places.data_root), ContentStore(f"{places.data_root}/content")
         rootfs = OverlayRootfs(snapshotter, lambda reason: None)
@@ -201,6 +204,7 @@ class RealWorld:
                     MortalImages(ImageImports(content, snapshotter), life, bench.failing),
                     places,
                     files,
+                    registry=registry,
                 )
                 nursery.start_soon(rootfs.run)
                 yield Engine(ports, nursery, JOBS)

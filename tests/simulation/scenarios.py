@@ -6,7 +6,7 @@ are the users' own, so that a body finds what the setup made.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -14,10 +14,13 @@ import trio
 
 from docket.domain.engine import Engine
 from docket.domain.errors import PortError, Rejected, StoreError
+from docket.domain.jobs.archives import Load, Save
 from docket.domain.jobs.commit import Commit
 from docket.domain.jobs.create import Create
 from docket.domain.jobs.exec_ import CreateRequest
 from docket.domain.jobs.images import Import
+from docket.domain.jobs.pull import Pull
+from docket.domain.jobs.push import Push
 from docket.domain.jobs.remove import Remove
 from docket.domain.jobs.stop import Stop
 from docket.domain.model.container.events import ContainerDrifted
@@ -26,8 +29,10 @@ from docket.domain.model.container.state import ContainerStatus
 from docket.domain.model.engine.events import EngineCreated, EngineRepaired
 from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.model.exec.events import ExecSpec
+from docket.domain.model.image.commands import LearnDigest, PruneImages
 from docket.domain.ports import Attachment, Endpoint
 
+PULLED = "registry.example/app:1"
 IMAGE = "docker.io/library/tiny:latest"
 _SLEEP = ("sleep", "1000")
 
@@ -274,6 +279,9 @@ async def auto_remove(engine: Engine, bench: Bench) -> None:
 async def import_(engine: Engine, bench: Bench) -> None:
     await import_image(engine, bench)
     await ask(engine, "tag", IMAGE, "docker.io/library/other:1")
+    digest = engine.state.images[engine.state.references[IMAGE]].manifest
+    job = engine.job("push", (IMAGE,), "engine")
+    await engine.execute(LearnDigest(IMAGE, f"docker.io/library/web@{digest}"), job)
 
 
 async def commit(engine: Engine, bench: Bench) -> None:
@@ -299,6 +307,43 @@ async def remove_image(engine: Engine, bench: Bench) -> None:
     await ask(engine, "tag", IMAGE, "docker.io/library/other:1")
     await ask(engine, "rmi", IMAGE, request=False)
     await ask(engine, "rmi", "docker.io/library/other:1", request=False)
+
+
+async def pull_(engine: Engine, bench: Bench) -> None:
+    """An image from a registry, the same once more, all its tags, and one that is not there."""
+    await ask(engine, "pull", PULLED, request=Pull(PULLED))
+    await ask(engine, "pull", PULLED, request=Pull(PULLED))
+    await ask(engine, "pull", f"{PULLED}0", request=Pull(f"{PULLED}0"))
+    await ask(engine, "pull", "registry.example/app", request=Pull("registry.example/app"))
+    await ask(engine, "rmi", PULLED, request=True)
+
+
+async def push(engine: Engine, bench: Bench) -> None:
+    """An image that was pulled, under another name; the registry refuses one of them, and one is not there."""
+    await ask(engine, "pull", PULLED, request=Pull(PULLED))
+    for name in ("registry.example/app:2", "registry.example/app:refused"):
+        await ask(engine, "tag", PULLED, name)
+        await ask(engine, "push", name, request=Push(name))
+    await ask(engine, "push", "registry.example/app:3", request=Push("registry.example/app:3"))
+
+
+async def archives(engine: Engine, bench: Bench) -> None:
+    """An image goes into an archive, and one comes out; then all that nobody uses goes."""
+
+    archive: list[bytes] = []
+
+    async def send(piece: bytes) -> None:
+        archive.append(piece)
+        await trio.lowlevel.checkpoint()
+
+    async def again() -> AsyncIterator[bytes]:
+        for piece in archive:
+            yield piece
+
+    await ask(engine, "save", IMAGE, request=Save(send))
+    await ask(engine, "load", request=Load(again()))
+    await ask(engine, "rmi", IMAGE, request=False)
+    await ask(engine, "prune", "images", request=PruneImages(tuple(engine.state.images), tagged=True))
 
 
 async def engine_restart(engine: Engine, bench: Bench) -> None:
@@ -388,6 +433,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("commit", _running, commit),
     Scenario("commit and remove", _running, commit_and_remove),
     Scenario("remove image", _image, remove_image),
+    Scenario("pull", lambda engine, bench: trio.lowlevel.checkpoint(), pull_),
+    Scenario("push", lambda engine, bench: trio.lowlevel.checkpoint(), push),
+    Scenario("archives", _image, archives),
     Scenario("engine restart", _two_running, engine_restart),
     Scenario("first start", lambda engine, bench: trio.lowlevel.checkpoint(), first_start),
     Scenario("shared binds", _image, shared_binds),

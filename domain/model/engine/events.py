@@ -40,4 +40,19 @@ class EngineRepaired(EngineEvent, frozen=True, gc=False):
     repair: str
 
 
-EVENTS: tuple[type[EngineEvent], ...] = (EngineCreated, EngineReconfigured, EngineRepaired)
+class EngineSwept(EngineEvent, frozen=True, gc=False):
+    """So many blobs and layers that no image needed were deleted."""
+
+    blobs: int
+    layers: int
+    reclaimed_bytes: int
+
+
+class ImagesPruned(EngineEvent, frozen=True, gc=False):
+    """A prune of images has ended: so many of them were removed."""
+
+    images: int
+    reclaimed_bytes: int
+
+
+EVENTS: tuple[type[EngineEvent], ...] = (EngineCreated, EngineReconfigured, EngineRepaired, EngineSwept, ImagesPruned)

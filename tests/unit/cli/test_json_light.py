@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docket.cli.json_light import dumps, dumps_indented, loads
+from docket.cli.json_light import dumps, dumps_indented
+from docket.domain.compact_json import loads
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

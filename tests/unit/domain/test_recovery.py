@@ -57,6 +57,23 @@ def test_a_start_waits_until_the_run_before_is_released() -> None:
         run(seed, check, seed)
 
 
+def test_a_kill_returns_when_the_end_is_in_the_log() -> None:
+    """After SIGKILL the answer is the container's end, as in Docker."""
+
+    async def check() -> None:
+        world = World()
+        await _setup(world, "web")
+
+        async def kill(engine: Engine) -> None:
+            await scenarios.start(engine, "web")
+            await scenarios.ask(engine, "kill", "web", "9", request=9)
+            assert [row[3] for row in world.disk.rows][-4:].count("ContainerExited") == 1
+
+        await world.live(kill)
+
+    run(0, check)
+
+
 def test_a_kill_whose_engine_died_is_told_to_have_failed() -> None:
     """`ContainerKilling` is an intent like any other: it does not stay open for ever."""
 

@@ -15,7 +15,7 @@ if sys.platform != "linux":
     pytest.skip("shims run on Linux only", allow_module_level=True)
 
 from docket.kernel.linux import shim_directory
-from docket.kernel.shim.main import _listen
+from docket.kernel.shim.endpoints import NEW_SOCKET_NAME, SOCKET_NAME, listen
 
 
 @pytest.fixture
@@ -28,10 +28,10 @@ def place() -> Iterator[Path]:
 def test_a_shim_that_listens_is_found(place: Path) -> None:
     """The name appears when the socket listens already: no connection is refused in between."""
     inode = shim_directory.make(str(place))
-    listener = _listen(str(place), inode)
+    listener = listen(str(place), inode)
     connection = shim_directory.connect(str(place))
     assert connection is not None
-    assert os.listdir(place) == [shim_directory.SOCKET_NAME]
+    assert os.listdir(place) == [SOCKET_NAME]
     connection.close()
     listener.close()
 
@@ -41,7 +41,7 @@ def test_a_late_shim_does_not_come_to_life_behind_a_recovery(place: Path) -> Non
     inode = shim_directory.make(str(place))
     assert shim_directory.connect(str(place)) is None
     with pytest.raises(FileNotFoundError):
-        _listen(str(place), inode)
+        listen(str(place), inode)
     assert not place.exists()
 
 
@@ -51,7 +51,7 @@ def test_a_late_shim_does_not_take_the_place_of_a_later_one(place: Path) -> None
     os.rename(place, place.with_name("kept"))  # so that the inode is not used again
     shim_directory.make(str(place))
     with pytest.raises(FileNotFoundError):
-        _listen(str(place), old)
+        listen(str(place), old)
     assert os.listdir(place) == []
 
 
@@ -59,15 +59,15 @@ def test_a_shim_between_bind_and_listen_is_stopped(place: Path) -> None:
     """It has bound and not said so yet: its name is taken away, so it fails before it has done anything."""
     shim_directory.make(str(place))
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as late:
-        late.bind(f"{place}/{shim_directory.NEW_SOCKET_NAME}")
+        late.bind(f"{place}/{NEW_SOCKET_NAME}")
         assert shim_directory.connect(str(place)) is None
         with pytest.raises(FileNotFoundError):
-            os.rename(f"{place}/{shim_directory.NEW_SOCKET_NAME}", f"{place}/{shim_directory.SOCKET_NAME}")
+            os.rename(f"{place}/{NEW_SOCKET_NAME}", f"{place}/{SOCKET_NAME}")
 
 
 def test_what_a_dead_shim_left_is_removed(place: Path) -> None:
     """A socket that refuses is nobody's."""
     inode = shim_directory.make(str(place))
-    _listen(str(place), inode).close()
+    listen(str(place), inode).close()
     assert shim_directory.connect(str(place)) is None
     assert not place.exists()
