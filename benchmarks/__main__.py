@@ -58,6 +58,8 @@ def main() -> int:
     if os.geteuid() != 0:
         print("benchmarks: engines need root", file=sys.stderr)
         return 1
+    # Programs keep their bytecode, as they do where nobody asked for anything else.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     namespaces.enter()
     engines: list[Engine] = []
     with tempfile.TemporaryDirectory(prefix="docket-benchmark.", dir=options.data, ignore_cleanup_errors=True) as folder:

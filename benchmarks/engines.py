@@ -46,6 +46,7 @@ class Engine(ABC):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True)
+        namespaces.volatile(self.folder / "run")
         self.group = Group(self.name)
 
     @classmethod

@@ -50,6 +50,12 @@ def with_unified() -> list[str]:
     return ["unshare", "--mount", "sh", "-c", f'mount -t cgroup2 cgroup2 {UNIFIED} && exec "$@"', "sh"]
 
 
+def volatile(folder: Path) -> None:
+    """Makes the folder, in memory, as /run is where engines keep by default what a reboot ends."""
+    folder.mkdir()
+    _mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", str(folder))
+
+
 def detach_below(folder: str) -> None:
     """Takes away what the engines left mounted below their data, so that it can be deleted."""
     libc = ctypes.CDLL(None, use_errno=True)

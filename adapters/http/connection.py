@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import trio
 
+from docket.adapters.http import eager
 from docket.adapters.http.body import BodyReader
 from docket.adapters.http.errors import MalformedRequest
 from docket.adapters.http.head import HEAD_END, Framing, check_unfinished, parse_head, split_target
@@ -38,16 +39,28 @@ class Connection:
         self._is_http10 = False
         self._expects_continue = False
         self._waiting: trio.CancelScope | None = None
+        self._plain = stream.socket if isinstance(stream, trio.SocketStream) else None
+        self._has_yielded = True
 
     async def receive(self, max_bytes: int) -> bytes:
         """The next bytes from the client, `b""` at its end of input."""
         return bytes(await self.stream.receive_some(max_bytes))
+
+    async def _receive_head_bytes(self) -> bytes:
+        if self._plain is None:
+            return await self.receive(_RECEIVE_BYTES)
+        data, waited = await eager.receive_some(self._plain, _RECEIVE_BYTES)
+        self._has_yielded = self._has_yielded or waited
+        return data
 
     # Reading
 
     async def next_request(self) -> Request | None:
         """The next request, None when the client or the idle time ended the connection; raises MalformedRequest."""
         self._is_head = self._is_http10 = self._expects_continue = False
+        if not self._has_yielded:
+            await trio.lowlevel.checkpoint()  # a client that sends request upon request must not keep the others waiting
+        self._has_yielded = False
         data = await self._read_head()
         if data is None:
             return None
@@ -86,7 +99,7 @@ class Connection:
             if len(buffer) >= limits.head_bytes:
                 raise MalformedRequest(f"request header is longer than {limits.head_bytes} bytes", 431)
             searched = len(buffer)
-            data = await self.receive(_RECEIVE_BYTES)
+            data = await self._receive_head_bytes()
             if not data:
                 if buffer:
                     raise MalformedRequest("connection ended inside a request header")
@@ -158,7 +171,9 @@ class Connection:
         if self.torn:
             raise trio.BrokenResourceError("an earlier message was not sent whole")
         self.torn = True
-        await self.stream.send_all(data)
+        sent = 0 if self._plain is None else eager.send_now(self._plain, data)
+        if sent < len(data):
+            await self.stream.send_all(data[sent:])
         self.torn = False
 
     def start_answer(self, answer: Response | Stream, length: int | None) -> tuple[BodyFraming, bytes]:

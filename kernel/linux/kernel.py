@@ -12,7 +12,6 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from errno import ESRCH
-from typing import Any
 
 import msgspec
 import trio
@@ -38,9 +37,9 @@ from docket.kernel.linux.context import Context
 from docket.kernel.linux.host import start_time_of, write_control
 from docket.kernel.linux.interpreter import perform
 from docket.kernel.linux.launching import Launcher
+from docket.kernel.linux.shim_connection import ShimConnection
 from docket.kernel.linux.syscalls import SyscallError
 
-_MESSAGE = 262_144
 _FROZEN_SECONDS = 10
 _FIND_SECONDS = 10
 
@@ -53,33 +52,6 @@ class _ExitFile(msgspec.Struct, frozen=True):
     time_ns: int
 
 
-class _Shim:
-    """The daemon's end of one shim's control socket."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.socket = trio.socket.from_stdlib_socket(connection)
-        self.answered = trio.Event()
-        self.answer: dict[str, Any] = {}
-        self.ended = trio.Event()
-        self.exit: Exit | None = None
-        self.broken = ""
-
-    def hear(self, message: dict[str, Any]) -> None:
-        if "exited" in message:
-            told = message["exited"]
-            self.exit = Exit(told["code"], told["oom"], told["time_ns"])
-            self.ended.set()
-        elif "broken" in message:
-            self.broken = f" ({message['broken']})"
-        else:
-            self.answer = message
-            self.answered.set()
-
-    def lost(self) -> None:
-        self.answered.set()
-        self.ended.set()
-
-
 class LinuxKernel:
     """Implements `docket.domain.ports.Kernel`. Make it with `LinuxKernel.open`."""
 
@@ -87,7 +59,7 @@ class LinuxKernel:
         self._nursery = nursery
         self._launcher = launcher
         self._host = host
-        self._shims: dict[str, _Shim] = {}
+        self._shims: dict[str, ShimConnection] = {}
 
     @classmethod
     @asynccontextmanager
@@ -117,13 +89,13 @@ class LinuxKernel:
             inode = shim_directory.make(launch.directory)
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.setblocking(False)
-            shim = _Shim(ours)
+            shim = ShimConnection(ours)
             with theirs:
                 for attachment in launch.attachments:
-                    await _hand_over(shim, attachment)
+                    await shim.attach(attachment)
                 self._launcher.launch(theirs, _request(launch, inode))
         self._shims[launch.key] = shim
-        self._nursery.start_soon(self._listen, shim)
+        self._nursery.start_soon(shim.listen)
         await shim.answered.wait()
         if "launched" not in shim.answer:
             self._forget(launch.key)
@@ -133,26 +105,14 @@ class LinuxKernel:
         identity = ProcessIdentity(shim.answer["pid"], shim.answer["start_time"], self._host.boot_id)
         return Launched(identity, _results(launch, shim.answer["launched"]))
 
-    async def _listen(self, shim: _Shim) -> None:
-        decoder = msgspec.json.Decoder(dict[str, Any])
-        while True:
-            try:
-                message = await shim.socket.recv(_MESSAGE)
-            except (OSError, trio.ClosedResourceError):
-                message = b""
-            if not message:
-                shim.lost()
-                return
-            shim.hear(decoder.decode(message))
-
     async def find(self, key: str, directory: str, exit_file: str) -> Found:
         with _calls("find a shim", directory):
             connection = shim_directory.connect(directory)
         if connection is None:
             return Found(exit=_read_exit(exit_file))
-        shim = _Shim(connection)
+        shim = ShimConnection(connection)
         self._shims[key] = shim
-        self._nursery.start_soon(self._listen, shim)
+        self._nursery.start_soon(shim.listen)
         with trio.move_on_after(_FIND_SECONDS) as patience:
             await shim.answered.wait()
         if patience.cancelled_caught:
@@ -184,7 +144,7 @@ class LinuxKernel:
         shim = self._shims.get(key)
         if shim is not None:
             with suppress(OSError, trio.ClosedResourceError):
-                await shim.socket.send(b'{"release":true}')
+                await shim.send({"release": True})
             self._forget(key)
         failures = [failure for operation in operations if (failure := _perform(operation)) is not None]
         with _calls("remove what a shim kept", exit_file):
@@ -198,7 +158,7 @@ class LinuxKernel:
     def _forget(self, key: str) -> None:
         shim = self._shims.pop(key, None)
         if shim is not None:
-            shim.socket.close()
+            shim.close()
 
     # While it runs.
 
@@ -238,11 +198,11 @@ class LinuxKernel:
         await _set_frozen(cgroup, False)
 
     async def attach(self, key: str, attachment: Attachment) -> None:
-        await _hand_over(self._shim(key), attachment)
+        await self._shim(key).attach(attachment)
 
     async def resize(self, key: str, rows: int, columns: int) -> None:
         try:
-            await self._shim(key).socket.send(msgspec.json.encode({"resize": [rows, columns]}))
+            await self._shim(key).send({"resize": [rows, columns]})
         except (OSError, trio.ClosedResourceError) as error:
             raise Unavailable("the process has ended") from error
 
@@ -252,7 +212,7 @@ class LinuxKernel:
     async def statistics(self, cgroup: str, pid: int) -> Statistics:
         return sampling.statistics(cgroup, pid)
 
-    def _shim(self, key: str) -> _Shim:
+    def _shim(self, key: str) -> ShimConnection:
         try:
             return self._shims[key]
         except KeyError:
@@ -279,27 +239,6 @@ def _request(launch: Launch, inode: int) -> bytes:
             "attachments": len(launch.attachments),
         }
     )
-
-
-async def _hand_over(shim: _Shim, attachment: Attachment) -> None:
-    """Send the client's descriptor to the shim, and close the daemon's own."""
-    settings = {
-        "stdin": attachment.stdin,
-        "stdout": attachment.stdout,
-        "stderr": attachment.stderr,
-        "multiplexed": attachment.multiplexed,
-        "detach_keys": attachment.detach_keys.hex(),
-        "early": attachment.early.hex(),
-        "past_after": attachment.past_after,
-    }
-    descriptor = attachment.endpoint.fileno().to_bytes(4, "little")
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)]
-    try:
-        await shim.socket.sendmsg([msgspec.json.encode({"attach": settings})], rights)
-    except (OSError, trio.ClosedResourceError) as error:
-        raise Unavailable("the process has ended") from error
-    finally:
-        attachment.endpoint.close()
 
 
 def _results(launch: Launch, lines: list[str]) -> tuple[OperationResult, ...]:
