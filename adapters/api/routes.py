@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from docket.adapters.api import (
-    archive,
     archives,
     commit,
+    container_files,
     containers,
     event_messages,
     exec,
@@ -25,7 +25,7 @@ def router(engine: Engine, kernel: history.KernelHistory) -> Router:
         [
             *system.routes(engine),
             *containers.routes(engine),
-            *archive.routes(engine),
+            *container_files.routes(engine),
             *commit.routes(engine),
             *event_messages.routes(engine),
             *stats.routes(engine),

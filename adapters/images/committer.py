@@ -29,7 +29,7 @@ from docket.domain.oci.chain_id import chain_ids
 from docket.domain.oci.descriptor import Descriptor
 from docket.domain.oci.digest import Digest, digest_of, parse_digest
 from docket.domain.oci.image_config import History, ImageConfig, RootFS, decode_image_config, encode_image_config
-from docket.domain.oci.layer import TAR_GZIP
+from docket.domain.oci.layer import DOCKER_TAR_GZIP, TAR_GZIP
 from docket.domain.oci.manifest import MAX_LAYERS, OCI_CONFIG, OCI_MANIFEST, Manifest
 from docket.domain.oci.strict_json import InvalidDocument, decode_strict
 from docket.domain.ports import LayerCommit
@@ -78,7 +78,8 @@ class ImageCommitter:
             created=created,
             author=commit.author,
         )
-        layers = manifest.layers if layer.descriptor is None else (*manifest.layers, layer.descriptor)
+        layers = tuple(map(_as_oci, manifest.layers))
+        layers = layers if layer.descriptor is None else (*layers, layer.descriptor)
         return self._stored(config, layers, layer, commit.parent_size)
 
     def _parent(self, digest: str) -> tuple[Manifest, ImageConfig]:
@@ -118,6 +119,12 @@ class ImageCommitter:
             parent_size + layer.unpacked.size,
             layer.unpacked.members,
         )
+
+
+def _as_oci(layer: Descriptor) -> Descriptor:
+    """Docker's layers are the same bytes under another name; one manifest has one kind."""
+    is_dockers = layer.media_type == DOCKER_TAR_GZIP
+    return msgspec.structs.replace(layer, media_type=TAR_GZIP) if is_dockers else layer
 
 
 def _packed(commit: LayerCommit) -> Iterator[bytes]:

@@ -52,6 +52,9 @@ class ImageImports:
     async def import_base(self) -> tuple[str, ImageImported]:
         return REFERENCE, described(await trio.to_thread.run_sync(import_base, self._importer), "")
 
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        return described(await trio.to_thread.run_sync(self._committer.commit, commit, _now()), "", "commit")
+
     async def document(self, digest: Digest) -> bytes:
         """See the port."""
         return await trio.to_thread.run_sync(self._store.read, digest)
@@ -77,14 +80,11 @@ class ImageImports:
             while piece := await trio.to_thread.run_sync(file.read, _PIECE):
                 yield piece
 
-    async def commit(self, commit: LayerCommit) -> ImageImported:
-        return described(await trio.to_thread.run_sync(self._committer.commit, commit, _now()), "")
-
 
 def _now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
-def described(imported: ImportedImage, source: str) -> ImageImported:
+def described(imported: ImportedImage, source: str, origin: str = "import") -> ImageImported:
     """The event that says that this image is whole."""
-    return describe(imported.image_id, imported.config, imported.manifest.digest, imported.size, source=source)
+    return describe(imported.image_id, imported.config, imported.manifest.digest, imported.size, origin=origin, source=source)

@@ -48,10 +48,9 @@ async def commit(engine: Engine, job: Job) -> str:
     decided = await engine.execute(CommitContainer(container.id, request.pause), job)
     with trio.CancelScope(shield=True):
         try:
+            layer = _layer(engine, container, request, parameters)
             async with engine.custody.shared():
-                imported = await _image(
-                    engine, job, container, _layer(engine, container, request, parameters), len(decided) > 1
-                )
+                imported = await _image(engine, job, container, layer, len(decided) > 1)
                 finish = FinishCommit(container.id, imported, request.reference, request.comment)
                 await engine.execute(finish, job)
         except Exception as error:  # also what is a bug: an intent never stays without an outcome

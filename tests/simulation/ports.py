@@ -22,6 +22,7 @@ from docket.domain.ports import (
     HostFacts,
     Images,
     Kernel,
+    LayerCommit,
     LoadedImage,
     OutputLogs,
     Rootfs,
@@ -169,10 +170,10 @@ class MortalOutputs:
 
 
 class MortalImages:
-    """Image imports of a life."""
+    """Image imports and commits of a life."""
 
-    def __init__(self, inner: Images, life: Life) -> None:
-        self._inner, self._life = inner, life
+    def __init__(self, inner: Images, life: Life, failing: set[str]) -> None:
+        self._inner, self._life, self._failing = inner, life, failing
 
     async def import_archive(
         self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
@@ -182,6 +183,14 @@ class MortalImages:
             return await self._inner.import_archive(chunks, changes, message, source)
         finally:
             self._life.point("did", "import_archive")
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        self._life.point("call", "commit")
+        _strike(self._failing, "commit")
+        try:
+            return await self._inner.commit(commit)
+        finally:
+            self._life.point("did", "commit")
 
     def __getattr__(self, name: str) -> Any:
         self._life.check()
@@ -198,6 +207,15 @@ class SimulatedImages:
         self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
     ) -> ImageImported:
         content = b"".join([chunk async for chunk in chunks])
+        digest = await self._write(content)
+        return ImageImported(digest, digest, (digest,), len(content), ImageDefaults(), source=source)
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        """An image of its parent's blob and one more, of which its id tells."""
+        digest = await self._write(commit.parent.encode()[-20:] + commit.comment.encode())
+        return ImageImported(digest, digest, (commit.parent, digest), commit.parent_size, ImageDefaults())
+
+    async def _write(self, content: bytes) -> str:
         digest = f"sha256:{content.hex():0<64.64}"
         self._life.point("call", "write blob")
         if digest not in self._disk.blobs:
@@ -207,7 +225,7 @@ class SimulatedImages:
         self._life.point("call", "sync blob")
         self._disk.unsynced.discard(digest)
         await trio.lowlevel.checkpoint()
-        return ImageImported(digest, digest, (digest,), len(content), ImageDefaults(), source=source)
+        return digest
 
     async def import_base(self) -> tuple[str, ImageImported]:
         raise AssertionError("the simulation imports its own images")

@@ -202,7 +202,7 @@ class RealWorld:
                     RandomIds(),
                     outputs,
                     MortalRootfs(rootfs, life, bench.failing),  # type: ignore[arg-type]
-                    MortalImages(ImageImports(content, snapshotter), life),
+                    MortalImages(ImageImports(content, snapshotter), life, bench.failing),
                     places,
                     files,
                     registry=registry,

@@ -17,6 +17,7 @@ from docket.domain.confinement.id_maps import IdMapping, IdMaps
 from docket.domain.engine import Engine
 from docket.domain.errors import PortError, Rejected, StoreError
 from docket.domain.jobs.archives import Load, Save
+from docket.domain.jobs.commit import Commit
 from docket.domain.jobs.create import Create
 from docket.domain.jobs.exec_ import CreateRequest
 from docket.domain.jobs.images import Import
@@ -285,6 +286,25 @@ async def import_(engine: Engine, bench: Bench) -> None:
     await engine.execute(LearnDigest(IMAGE, f"docker.io/library/web@{digest}"), job)
 
 
+async def commit(engine: Engine, bench: Bench) -> None:
+    """Of a container that runs, frozen and not; of one that is removed meanwhile."""
+    await ask(engine, "commit", "web", request=Commit("docker.io/library/made:1", "first"))
+    await ask(engine, "commit", "web", request=Commit("", "second", pause=False))
+    await ask(engine, "commit", "web", request=Commit("docker.io/library/made:1", "third"))
+
+
+async def commit_and_remove(engine: Engine, bench: Bench) -> None:
+    """The layer stays until it is an image; a commit that cannot be made leaves the container as it was."""
+    bench.fail("commit")
+    await ask(engine, "commit", "web", request=Commit("docker.io/library/made:1", "first"))
+    bench.fail("freeze")
+    await ask(engine, "commit", "web", request=Commit("docker.io/library/made:1", "second"))
+    await ask(engine, "kill", "web", "9", request=9)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: ask(engine, "commit", "web", request=Commit("", "third")))
+        nursery.start_soon(lambda: ask(engine, "remove", "web", request=Remove(force=True)))
+
+
 async def remove_image(engine: Engine, bench: Bench) -> None:
     await ask(engine, "tag", IMAGE, "docker.io/library/other:1")
     await ask(engine, "rmi", IMAGE, request=False)
@@ -432,6 +452,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("rename", _created, rename),
     Scenario("auto-remove", _image, auto_remove),
     Scenario("import", lambda engine, bench: trio.lowlevel.checkpoint(), import_),
+    Scenario("commit", _running, commit),
+    Scenario("commit and remove", _running, commit_and_remove),
     Scenario("remove image", _image, remove_image),
     Scenario("pull", lambda engine, bench: trio.lowlevel.checkpoint(), pull_),
     Scenario("push", lambda engine, bench: trio.lowlevel.checkpoint(), push),

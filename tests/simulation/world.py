@@ -94,7 +94,7 @@ class World:
             SequentialIds(f"{self.seed}/{self.lives}"),
             MortalOutputs(self.kernel.logs, life),  # type: ignore[arg-type]
             MortalRootfs(self.rootfs, life, self.failing),
-            MortalImages(SimulatedImages(self.disk, life), life),
+            MortalImages(SimulatedImages(self.disk, life), life, self.failing),
             PLACES,
             HostFiles(),
             registry=self.registry,
