@@ -37,8 +37,10 @@ _KINDS: dict[str, tuple[type, str]] = {
     "log-opts": (dict, "an object of strings"),
     "shutdown-timeout": (int, "a number of seconds"),
     "recordings-max-days": (int, "a number of days"),
+    "log-retention-days": (int, "a number of days"),
+    "log-retention-events": (int, "a number of events"),
 }
-_SIZES = ("default-shm-size", "recordings-max-size")
+_SIZES = ("default-shm-size", "recordings-max-size", "log-retention-size")
 # Keys of dockerd with the only value that docket has, so that a file that says no more than the truth can be shared.
 _FIXED: dict[str, Any] = {"live-restore": True, "log-driver": "json-file", "storage-driver": "overlay2"}
 
@@ -194,6 +196,9 @@ def _settings(told: dict[str, Any], in_file: set[str]) -> EngineSettings:
         log_files=files,
         recordings_max_bytes=values.recordings_size(told["recordings-max-size"]),
         recordings_max_age_seconds=values.recordings_days(told["recordings-max-days"]) * 86_400,
+        log_retention_events=values.retained("log-retention-events", told["log-retention-events"]),
+        log_retention_bytes=values.recordings_size(told["log-retention-size"]),
+        log_retention_age_seconds=values.retained("log-retention-days", told["log-retention-days"]) * 86_400,
     )
 
 

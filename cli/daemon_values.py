@@ -162,8 +162,15 @@ def shutdown_timeout(seconds: int) -> int:
     return seconds
 
 
+def retained(name: str, number: int) -> int:
+    """How many events, or days of archives, are kept; 0 for all. Raises ValueError."""
+    if number < 0:
+        raise ValueError(f"{name} must be 0 or more, not {number}: 0 keeps all")
+    return number
+
+
 def recordings_size(text: str | int) -> int:
-    """How much of recordings is kept, 0 for none. Raises ValueError."""
+    """How much of recordings, or of archives, is kept, 0 for none. Raises ValueError."""
     return 0 if str(text) == "0" else size(text)
 
 

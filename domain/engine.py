@@ -16,8 +16,9 @@ import msgspec
 import trio
 
 from docket.domain.arrivals import Arrivals
+from docket.domain.compaction import Compaction
 from docket.domain.errors import Rejected, Rejection, StoreError, StoreFailed
-from docket.domain.log import Batch, Event, Metadata, StoredEvent
+from docket.domain.log import Batch, Event, Metadata, Seal, StoredEvent
 from docket.domain.model.container.decide import Unsettled, find_container
 from docket.domain.model.container.state import Container
 from docket.domain.model.decide import Command, decide
@@ -105,6 +106,7 @@ class Engine:
             lambda events, job: self._append(events, job, {}), self.spawn, self._lost, self._wake, ports.report
         )
         ports.store.listen(self._publish)
+        self.compaction = Compaction(self)
         self._state = EngineState()
         self._refold()
 
@@ -201,9 +203,20 @@ class Engine:
         reason = "the disk refused the job's outcome when it ended"
         return [JobFailed(key, "StoreFailed", reason) for key in lost], self.job("recover", (), "engine")
 
+    async def append_seal(
+        self, event: Event, job: Job, folds: dict[int, bytes], *, seal: Seal | None = None, drop_upto: int = 0
+    ) -> None:
+        """Append a seal, or the end of archives, with the event that tells of it: both or neither. Raises `StoreError`."""
+        self._catch_up()
+        metadata = Metadata(self.ports.clock.now_ns(), job.id, job.actor)
+        await self._place(Batch((event,), metadata, folds=folds, seal=seal, drop_upto=drop_upto)).durable()
+
     def _submit(self, events: Sequence[Event], job: Job, secrets: dict[str, bytes], *, deferred: bool = False) -> Ticket:
         metadata = Metadata(self.ports.clock.now_ns(), job.id, job.actor)
-        ticket = self.ports.store.submit(Batch(tuple(events), metadata, secrets), deferred=deferred)
+        return self._place(Batch(tuple(events), metadata, secrets), deferred=deferred)
+
+    def _place(self, batch: Batch, *, deferred: bool = False) -> Ticket:
+        ticket = self.ports.store.submit(batch, deferred=deferred)
         for stored in ticket.events:
             evolve(self._state, stored.event, stored.metadata.time_ns, stored.position)
         if self._state.position >= self._snapshots.due:

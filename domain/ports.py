@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from docket.domain.errors import KernelError
-from docket.domain.log import Batch, Event, StoredEvent
+from docket.domain.log import Batch, Event, Fate, Seal, StoredEvent
 from docket.domain.model.image.events import ImageImported
 from docket.domain.plan.operations import Operation, OperationResult, Plan
 
@@ -132,6 +132,36 @@ class EventStore(Protocol):
 
     def recorded_jobs(self) -> list[str]:
         """The jobs that have a recording, in the order in which they began to be recorded."""
+        ...
+
+    def position_at(self, time_ns: int) -> int:
+        """The position of the newest event that is no later than ``time_ns``; 0 when all are."""
+        ...
+
+    def position_before(self, time_ns: int) -> int:
+        """The position behind which all events of ``time_ns`` and later stand."""
+        ...
+
+    # Compaction (`docket.domain.compaction`). Reading goes on through the archives, as if nothing had happened.
+
+    def sealed(self) -> Sequence[Seal]:
+        """The ranges that lie in archives, oldest first, and before them the last one whose archive was dropped."""
+        ...
+
+    def floor(self) -> int:
+        """Events up to here are no longer kept; 0 when all are."""
+        ...
+
+    def archive(self, upto: int) -> Seal:
+        """Write the events behind the last seal up to ``upto`` into an archive, durably. It counts once its seal is appended."""
+        ...
+
+    def trim(self, fate: Callable[[str], Fate]) -> Iterator[int]:
+        """Delete sealed events from the log itself, a piece at a time; how many each time. ``fate`` tells what a stream keeps."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove archives that no seal names: dropped ones, and those of compactions that were cut off."""
         ...
 
     def export(self, secrets: bool = False) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ import msgspec
 from docket.domain.engine import Handler
 from docket.domain.jobs import (
     attach,
+    compact,
     create,
     engine,
     exec_,
@@ -47,6 +48,7 @@ JOBS: dict[str, Handler] = {
     "rmi": images.remove,
     "reload": engine.reload,
     "fsck": fsck.fsck,
+    "compact": compact.compact,
     "serveapi": serveapi.serveapi,
 }
 

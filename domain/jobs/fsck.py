@@ -25,6 +25,7 @@ from docket.domain.model.state import EngineState, evolve
 from docket.domain.plan import operations as op
 from docket.domain.plan.rootfs import GENERATED
 from docket.domain.ports import Belongings, EventStore, Inventory
+from docket.domain.snapshots import beginning
 
 if TYPE_CHECKING:
     from docket.domain.engine import Engine, Job
@@ -104,10 +105,10 @@ async def _check_projections(engine: Engine, checked: dict[str, int]) -> list[Fi
 
 
 def _fold_beside_snapshots(store: EventStore, upto: int) -> tuple[EngineState, list[Finding], int]:
-    """The fold of the whole log, compared with each snapshot on the way."""
+    """The fold of all events that are kept, compared with each snapshot on the way."""
     snapshots = dict(store.snapshots())
-    state, findings = EngineState(), []
-    for event, time_ns, position in store.read_for_fold(0, upto):
+    state, findings = beginning(store), []
+    for event, time_ns, position in store.read_for_fold(state.position, upto):
         evolve(state, event, time_ns, position)
         data = snapshots.get(position)
         if data is not None and data != msgspec.json.encode(state):

@@ -136,8 +136,10 @@ class RecordedLog:
         """What the engine knew when the job began."""
         return self._source.read_for_fold(after, self.until_next() if upto is None else upto)
 
-    def load_snapshot(self, upto: int | None = None) -> None:
-        """A log that came from elsewhere has no fold that could be trusted."""
+    def load_snapshot(self, upto: int | None = None) -> tuple[int, bytes] | None:
+        """Folds are not trusted where the events can be folded: only the one is taken that stands for those no longer kept."""
+        floor = self._source.floor()
+        return self._source.load_snapshot(floor) if floor else None
 
     def secret(self, reference: str) -> bytes:
         """A replay needs no secret: what was forgotten, or never came along, is empty."""

@@ -10,7 +10,7 @@ from tests.simulation.disk import Disk
 from tests.simulation.life import Killed, Life
 
 from docket.domain.errors import KernelError
-from docket.domain.log import Batch, StoredEvent
+from docket.domain.log import Batch, Fate, Seal, StoredEvent
 from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.plan.operations import Operation
 from docket.domain.ports import (
@@ -70,6 +70,23 @@ class MortalStore:
     def save_recording(self, job: str, data: bytes) -> None:
         self._life.check()
         self._inner.save_recording(job, data)
+
+    def archive(self, upto: int) -> Seal:
+        self._life.point("call", "archive")
+        seal = self._inner.archive(upto)
+        self._life.point("did", "archive")
+        return seal
+
+    def trim(self, fate: Callable[[str], Fate]) -> Iterator[int]:
+        self._life.point("call", "trim")
+        for deleted in self._inner.trim(fate):
+            self._life.point("did", "trim")
+            yield deleted
+
+    def sweep(self) -> None:
+        self._life.point("call", "sweep")
+        self._inner.sweep()
+        self._life.point("did", "sweep")
 
     def forget(self, reference: str) -> bool:
         self._life.check()

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
+from docket.domain.compaction import Compact
 from docket.domain.engine import Engine
 from docket.domain.errors import PortError, Rejected, StoreError
 from docket.domain.jobs.create import Create
@@ -329,6 +330,15 @@ async def out_of_memory(engine: Engine, bench: Bench) -> None:
     await settled(engine, "web")
 
 
+async def compaction(engine: Engine, bench: Bench) -> None:
+    """Sealed by hand, then again with no room for archives: the first is dropped, and so is the second."""
+    await ask(engine, "compact", request=Compact(keep=4))
+    await start(engine, "web")
+    await settled(engine, "web")
+    engine.settings = msgspec.structs.replace(engine.settings, log_retention_bytes=0)
+    await ask(engine, "compact", request=Compact(keep=1))
+
+
 async def failures(engine: Engine, bench: Bench) -> None:
     """Calls that the kernel refuses: every outcome that is a failure."""
     for call, name in (("freeze", "pause"), ("signal", "kill"), ("signal", "stop")):
@@ -373,6 +383,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("concurrent jobs", _running, concurrent),
     Scenario("out of memory", _running, out_of_memory),
     Scenario("failures", _running, failures),
+    Scenario("compaction", _exited, compaction),
 )
 
 

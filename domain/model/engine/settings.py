@@ -33,6 +33,14 @@ class EngineSettings(msgspec.Struct, frozen=True):
     """0 keeps none."""
     recordings_max_age_seconds: int = 7 * 86_400
 
+    # How much of the log is kept (`docket.domain.compaction`).
+    log_retention_events: int = 50_000
+    """So many of the newest events, and less than a range more, stay in the log itself; 0 seals none."""
+    log_retention_bytes: int = 1 << 30
+    """Of archives; 0 keeps none."""
+    log_retention_age_seconds: int = 0
+    """Of an archive's newest event; 0 for any age."""
+
     # What `info` warns of.
     open_addresses: tuple[str, ...] = ()
     """Where the API listens without client certificates."""
