@@ -11,9 +11,9 @@ The file is JSON, one array a line, in gzip; `zcat` shows it, and what it shows 
     ["end",events,hash of the last,recordings,secrets]
 
 Positions, texts and hashes are those of the log, so the chain verifies in the file as it did there. Archived events are among the
-others. Secrets (values of environment variables, arguments of execs) come along only where that was asked for. State snapshots do not:
-they are folds of the events. Only a log whose first archives were dropped brings one, since nothing else tells what came before; it is
-read as strictly as the events are, but no proof goes with it.
+others. Secrets (values of environment variables, arguments of execs) come along only where that was asked for. State snapshots do
+not: they are folds of the events. Only a log whose first archives were dropped brings one, since nothing else tells what came
+before; it is read as strictly as the events are, but no proof goes with it.
 
 What is imported comes from anywhere (S57). It is read within limits and strictly, every event is decoded and checked against the
 chain, and nothing of the file is ever used as a path. The database that it becomes bears another application id, so that no engine
@@ -34,19 +34,17 @@ import msgspec
 
 import docket
 from docket.domain.errors import CorruptEvent, StoreRefused
+from docket.event_store import bounded_lines
+from docket.event_store.bounded_lines import refused
 from docket.event_store.chain import COLUMNS, Row
 from docket.event_store.codec import Codec
 from docket.event_store.opening import IMPORTED_ID, SCHEMA, snapshot_digest
 from docket.event_store.reading import ChainChecker
 
 VERSION: Literal[1] = 1
-MAX_LINE_BYTES = 16 << 20
-MAX_BYTES = 4 << 30
 MAX_LINES = 20_000_000
 
 _PIECE = 1 << 18
-_GZIP = 31  # zlib's way of saying: with gzip's header and check sum
-_GZIP_MAGIC = b"\x1f\x8b"
 _BATCH = 1_000
 
 Secret = tuple[str, bytes]
@@ -147,7 +145,7 @@ def export_log(
     beginning: Beginning | None = None,
 ) -> Iterator[bytes]:
     """Give the file in pieces; with ``secrets`` None without them."""
-    compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+    compressor = zlib.compressobj(6, zlib.DEFLATED, bounded_lines.GZIP)
     pending = bytearray()
     for line in _export_lines(rows, recordings, secrets, beginning):
         pending += line + b"\n"
@@ -261,11 +259,11 @@ class _Importer:
                     self._counts[type(line)] += 1
                 take[type(line)](line)
             except (CorruptEvent, ValueError, OverflowError, sqlite3.IntegrityError) as error:
-                raise _refused(number, str(error)) from error
+                raise refused(number, str(error)) from error
         else:
             raise StoreRefused("log cannot be imported: the file is cut off: export it again")
         if next(lines, None) is not None:
-            raise _refused(number + 1, "there is more behind the end")
+            raise refused(number + 1, "there is more behind the end")
         return self._end(number, line)
 
     def _beginning(self, line: _BeginningLine) -> None:
@@ -317,14 +315,14 @@ class _Importer:
         events, recordings, secrets = self._counts.values()
         checker = self._checker
         if (line.events, line.hash, line.recordings, line.secrets) != (events, checker.digest.hex(), recordings, secrets):
-            raise _refused(number, "the end does not fit what came before: lines are missing")
+            raise refused(number, "the end does not fit what came before: lines are missing")
         return Imported(events, recordings, secrets, checker.position, checker.digest)
 
 
 def _decoded(source: BinaryIO) -> Iterator[tuple[int, _Part]]:
     """What stands behind the header, with the numbers of the lines. Raises StoreRefused."""
     decoder = msgspec.json.Decoder(_Line)
-    lines = enumerate(_lines(source), 1)
+    lines = enumerate(bounded_lines.lines(source), 1)
     first = next(lines, None)
     if first is None:
         raise StoreRefused("log cannot be imported: the file is empty")
@@ -334,11 +332,11 @@ def _decoded(source: BinaryIO) -> Iterator[tuple[int, _Part]]:
         raise StoreRefused(f"log cannot be imported: it is no log that this docket can read ({error})") from None
     for number, line in lines:
         if number > MAX_LINES:
-            raise _refused(number, f"more than {MAX_LINES} lines")
+            raise refused(number, f"more than {MAX_LINES} lines")
         try:
             told: _Line = decoder.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise _refused(number, str(error)) from None
+            raise refused(number, str(error)) from None
         yield number, _recording(number, told, lines) if isinstance(told, _RecordingLine) else told
 
 
@@ -348,63 +346,8 @@ def _recording(number: int, head: _RecordingLine, lines: Iterator[tuple[int, byt
     for _ in range(head.lines):
         following = next(lines, None)
         if following is None:
-            raise _refused(number, "the recording is cut off")
+            raise refused(number, "the recording is cut off")
         data += following[1] + b"\n"
-        if len(data) > MAX_LINE_BYTES:
-            raise _refused(number, f"the recording is longer than {MAX_LINE_BYTES} bytes")
+        if len(data) > bounded_lines.MAX_LINE_BYTES:
+            raise refused(number, f"the recording is longer than {bounded_lines.MAX_LINE_BYTES} bytes")
     return _Recording(head.job, head.created_ns, bytes(data))
-
-
-def _lines(source: BinaryIO) -> Iterator[bytes]:
-    """The lines of the compressed file, each within its limit; the whole within its own, however well it was compressed."""
-    rest = bytearray()
-    number = 0
-    for piece in _bounded(source):
-        rest += piece
-        *whole, last = rest.split(b"\n")
-        rest = bytearray(last)
-        for line in whole:
-            number += 1
-            if len(line) > MAX_LINE_BYTES:
-                raise _refused(number, f"it is longer than {MAX_LINE_BYTES} bytes")
-            yield bytes(line)
-        if len(rest) > MAX_LINE_BYTES:
-            raise _refused(number + 1, f"it is longer than {MAX_LINE_BYTES} bytes")
-    if rest:
-        raise _refused(number + 1, "it is cut off")
-
-
-def _bounded(source: BinaryIO) -> Iterator[bytes]:
-    """The text in pieces, compressed or not."""
-    first = source.read(_PIECE)
-    total = 0
-    for piece in _decompressed(first, source) if first.startswith(_GZIP_MAGIC) else _plain(first, source):
-        total += len(piece)
-        if total > MAX_BYTES:
-            raise StoreRefused(f"log cannot be imported: it is larger than {MAX_BYTES} bytes")
-        yield piece
-
-
-def _plain(data: bytes, source: BinaryIO) -> Iterator[bytes]:
-    while data:
-        yield data
-        data = source.read(_PIECE)
-
-
-def _decompressed(first: bytes, source: BinaryIO) -> Iterator[bytes]:
-    decompressor = zlib.decompressobj(_GZIP)
-    while not decompressor.eof:
-        data = first or decompressor.unconsumed_tail or source.read(_PIECE)
-        first = b""
-        if not data:
-            raise StoreRefused("log cannot be imported: the file is cut off: export it again")
-        try:
-            yield decompressor.decompress(data, _PIECE)
-        except zlib.error as error:
-            raise StoreRefused(f"log cannot be imported: it is no exported log, or damaged ({error})") from None
-    if decompressor.unused_data or source.read(1):
-        raise StoreRefused("log cannot be imported: there is more in the file than the log")
-
-
-def _refused(number: int, message: str) -> StoreRefused:
-    return StoreRefused(f"log cannot be imported: line {number}: {message}")

@@ -116,7 +116,7 @@ def create_views(db: Database) -> None:
 
 @migrations(name="0004_sealed_ranges")
 def create_sealed_ranges(db: Database) -> None:
-    """Ranges of events that lie in archives (`docket.event_store.ranges`), what may be deleted from now on, and an index of times."""
+    """Ranges of events that lie in archives (`docket.event_store.ranges`), what may be deleted now, and an index of times."""
     table = db.table("sealed_ranges")
     assert isinstance(table, Table)
     columns = {

@@ -2,8 +2,8 @@
 
     archive written and durable ─► seal committed with its event ─► rows deleted, some at a time ─► dropped archives unlinked
 
-A crash after any of these loses nothing: an archive without a seal is rubbish, rows that a seal covers are not read any more, be they
-still there or not, and the next compaction goes on where this one ended. Of streams that live, the newest event of each type
+A crash after any of these loses nothing: an archive without a seal is rubbish, rows that a seal covers are not read, there or not,
+and the next compaction goes on where this one ended. Of streams that live, the newest event of each type
 stays in the table: the views for people and the streams' versions need no more. Readers never see those rows.
 """
 
