@@ -35,6 +35,7 @@ from docket.kernel.fake.kernel import FakeKernel
 from docket.kernel.fake.ports import FakeClock, FakeRootfs, SequentialIds
 
 _SAMPLES = 10
+_REMEMBERED = 200  # processes that have ended
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -115,6 +116,15 @@ async def open_engine(
             nursery.cancel_scope.cancel()
 
 
+def _forget(kernel: FakeKernel) -> None:
+    """The model keeps every process for tests to look at; here only those that may still be asked for."""
+    kernel.trace.clear()
+    table = kernel.model.processes.table
+    ended = [pid for pid, process in table.items() if not process.alive]
+    for pid in ended[:-_REMEMBERED]:
+        del table[pid]
+
+
 async def _round(path: Path, engine: Engine, kernel: FakeKernel, names: list[str], first: int, last: int) -> Sample:
     slowest = 0.0
     left = last - first
@@ -128,7 +138,7 @@ async def _round(path: Path, engine: Engine, kernel: FakeKernel, names: list[str
             assert not isinstance(answer, Exception), answer
             await settled(engine, name)
             slowest = max(slowest, time.monotonic() - began)
-            kernel.trace.clear()
+            _forget(kernel)
 
     async with trio.open_nursery() as nursery:
         for name in names:
