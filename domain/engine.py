@@ -255,7 +255,7 @@ class Engine:
     async def progress(self) -> None:
         """The same for requests. Raises `StoreFailed` while the disk refuses facts: what is waited for may be one of them."""
         self._outbox.check()
-        await self._changed.wait()
+        await self.changed()
         self._outbox.check()
 
     @property
