@@ -25,15 +25,17 @@ from docket.domain.jobs.engine import identity_of
 from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.model.state import EVENT_TYPES, fold
 from docket.domain.plan.settings import HostFiles
+from docket.domain.ports import Clock
 from docket.domain.recovery import recover
 from docket.domain.snapshots import beginning, state_at
 from docket.event_store import archive
 from docket.event_store.codec import Codec
 from docket.event_store.sqlite import SqliteEventStore
 from docket.kernel.fake.kernel import FakeKernel
-from docket.kernel.fake.ports import FakeRootfs, SequentialIds
+from docket.kernel.fake.ports import FakeClock, FakeRootfs, SequentialIds
 
 _SAMPLES = 10
+_REMEMBERED = 200  # processes that have ended
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -58,8 +60,8 @@ class Loop(msgspec.Struct, frozen=True):
 
 async def soak(path: Path, restarts: int, containers: int, settings: EngineSettings) -> Loop:
     """Start ``containers`` again and again, ``restarts`` times in all. Raises AssertionError when the log is wrong then."""
-    kernel = World().kernel
-    async with _open_engine(path, kernel, settings, "first") as engine:
+    kernel = fake_kernel()
+    async with open_engine(path, kernel, settings, "first") as engine:
         await import_image(engine, World())
         names = [f"crashing{number}" for number in range(containers)]
         for name in names:
@@ -70,7 +72,7 @@ async def soak(path: Path, restarts: int, containers: int, settings: EngineSetti
         ]
         await ask(engine, "compact")
     began = time.monotonic()
-    async with _open_engine(path, kernel, settings, "second") as engine:
+    async with open_engine(path, kernel, settings, "second") as engine:
         seconds = time.monotonic() - began
         store = engine.ports.store
         verified = store.verify().events
@@ -85,11 +87,21 @@ async def soak(path: Path, restarts: int, containers: int, settings: EngineSetti
         return Loop(samples, verified, floor, seconds)
 
 
+def fake_kernel() -> FakeKernel:
+    """A kernel that remembers no more than what there is."""
+    kernel = FakeKernel(clock=FakeClock())
+    kernel.make_layer("/srv/shared", system=False)
+    return kernel
+
+
 @asynccontextmanager
-async def _open_engine(path: Path, kernel: FakeKernel, settings: EngineSettings, seed: str) -> AsyncIterator[Engine]:
+async def open_engine(
+    path: Path, kernel: FakeKernel, settings: EngineSettings, seed: str, clock: Clock | None = None
+) -> AsyncIterator[Engine]:
+    """An engine on the fake kernel and the log in ``path``, recovered. ``seed`` decides the ids that it makes."""
     kernel.forget_engine()
     with SqliteEventStore(path, Codec(EVENT_TYPES), state_schema=1) as store:
-        clock, ids = SystemClock(), SequentialIds(seed)
+        clock, ids = clock or SystemClock(), SequentialIds(seed)
         await identity_of(store, clock, ids)
         async with trio.open_nursery() as nursery:
             ports = Ports(
@@ -102,6 +114,15 @@ async def _open_engine(path: Path, kernel: FakeKernel, settings: EngineSettings,
             await store.settle()
             engine.save_snapshot()
             nursery.cancel_scope.cancel()
+
+
+def _forget(kernel: FakeKernel) -> None:
+    """The model keeps every process for tests to look at; here only those that may still be asked for."""
+    kernel.trace.clear()
+    table = kernel.model.processes.table
+    ended = [pid for pid, process in table.items() if not process.alive]
+    for pid in ended[:-_REMEMBERED]:
+        del table[pid]
 
 
 async def _round(path: Path, engine: Engine, kernel: FakeKernel, names: list[str], first: int, last: int) -> Sample:
@@ -117,7 +138,7 @@ async def _round(path: Path, engine: Engine, kernel: FakeKernel, names: list[str
             assert not isinstance(answer, Exception), answer
             await settled(engine, name)
             slowest = max(slowest, time.monotonic() - began)
-            kernel.trace.clear()
+            _forget(kernel)
 
     async with trio.open_nursery() as nursery:
         for name in names:
