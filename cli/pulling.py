@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from docket.cli.context import encode, write_all
 from docket.cli.errors import CliError
 from docket.cli.sanitise import printable
@@ -35,19 +37,39 @@ def pull(context: Context, image: str, platform: str, output: int | None) -> Non
     """Fetches `image`, telling the steps on the descriptor `output` (None for silence); raises CliError when it fails."""
     repository, tag = full_name(image)
     query = [("fromImage", repository), ("tag", tag)] + ([("platform", platform)] if platform else [])
-    show_progress(context.client().request("POST", "/images/create", query), output)
+    from docket.cli.credentials import auth_header
+
+    show_progress(context.client().request("POST", "/images/create", query, headers=auth_header(repository)), output)
 
 
 def show_progress(response: Response, output: int | None) -> None:
-    """Prints a stream of progress messages line by line; an error in it is raised as CliError."""
+    """Prints a stream of progress messages, in place on a terminal; an error in it is raised as CliError."""
+    display = None
+    if output is not None and os.isatty(output):
+        from docket.cli.progress import Display
+
+        display = Display(output)
     for line in response.lines():
         try:
             message = loads(line)
         except ValueError:
             raise CliError("the docket daemon's progress messages cannot be read") from None
         if message.get("error"):
+            if display is not None:
+                display.finish()
             raise CliError(printable(str(message["error"])))
+        if message.get("stream"):
+            if display is not None:
+                display.finish()
+                display = None
+            write_all(1 if output is None else output, encode(printable(str(message["stream"]).rstrip("\n")) + "\n"))
+            continue
+        if display is not None:
+            display.show(message)
+            continue
         # Byte counts of a download change many times a second; without a cursor to move, only the steps are told.
         if output is not None and message.get("status") and not message.get("progressDetail"):
             prefix = f"{message['id']}: " if message.get("id") else ""
             write_all(output, encode(printable(f"{prefix}{message['status']}") + "\n"))
+    if display is not None:
+        display.finish()

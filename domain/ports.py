@@ -6,39 +6,22 @@ and its subclasses (the store: `StoreError`), never an exception of the library 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 import msgspec
 import trio
 
 from docket.domain.errors import KernelError
-from docket.domain.log import Batch, Event, StoredEvent
+from docket.domain.event_store_port import EventStore as EventStore
+from docket.domain.event_store_port import Ticket as Ticket
 from docket.domain.model.image.events import ImageImported
+from docket.domain.oci.digest import Digest
+from docket.domain.oci.image_config import ExecutionParameters
+from docket.domain.oci.stack import StackedLayer
 from docket.domain.plan.operations import Operation, OperationResult, Plan
 
-# The log.
-
-
-class Ticket(Protocol):
-    """The promise that a submitted batch becomes durable."""
-
-    events: list[StoredEvent]
-    """Known at once; to be acknowledged to nobody before `durable` returns."""
-
-    async def durable(self) -> list[StoredEvent]:
-        """Wait until the batch is on disk. Raises `StoreFailed`; then nothing of it was kept."""
-        ...
-
-
-class VerifyReport(Protocol):
-    """What a check of the log found: how many events, all of them sound, and the position of the last."""
-
-    @property
-    def events(self) -> int: ...
-
-    @property
-    def position(self) -> int: ...
+# The operator.
 
 
 class Reporter(Protocol):
@@ -49,94 +32,6 @@ class Reporter(Protocol):
 
 def silent(level: str, message: str, /, **fields: object) -> None:
     """A `Reporter` that nobody listens to."""
-
-
-class EventStore(Protocol):
-    """The event log: ordered, durable, never changed.
-
-    Batches become durable in the order of their submission. A reader sees durable events only.
-    """
-
-    generation: int
-    """Rises when a commit fails: whatever was folded from submitted events must be folded anew."""
-
-    def submit(self, batch: Batch, *, deferred: bool = False) -> Ticket:
-        """Queue a batch; a ``deferred`` one causes no commit of its own for a moment. Raises `VersionConflict`."""
-        ...
-
-    def listen(self, hear: Callable[[Sequence[StoredEvent]], None]) -> None:
-        """Have each batch told to ``hear`` once it is durable, in the log's order."""
-        ...
-
-    async def settle(self) -> None:
-        """Wait until everything that was submitted so far is durable or refused, recordings too."""
-        ...
-
-    async def append(self, batch: Batch) -> list[StoredEvent]: ...
-
-    def head(self) -> int:
-        """The position of the newest durable event; 0 in an empty log."""
-        ...
-
-    def read(
-        self,
-        after: int = 0,
-        upto: int | None = None,
-        *,
-        stream: str | None = None,
-        types: Sequence[str] | None = None,
-        job: str | None = None,
-        limit: int | None = None,
-    ) -> Iterator[StoredEvent]: ...
-
-    def read_for_fold(self, after: int = 0, upto: int | None = None) -> Iterator[tuple[Event, int, int]]:
-        """``(event, time_ns, position)`` in order: what folding needs and nothing more."""
-        ...
-
-    def secret(self, reference: str) -> bytes | None:
-        """The bytes behind a reference; None when they were forgotten."""
-        ...
-
-    def forget(self, reference: str) -> bool: ...
-
-    def verify(self, after: int = 0, limit: int | None = None) -> VerifyReport:
-        """Check the events behind ``after``, all or ``limit`` of them, and with all of them what holds them.
-
-        Raises `CorruptEvent` with the first that is not what was appended, `StoreRefused` for damage around the events.
-        """
-        ...
-
-    def save_snapshot(self, position: int, data: bytes) -> None:
-        """Keep the fold of the submitted events up to ``position``, some time later."""
-        ...
-
-    def load_snapshot(self, upto: int | None = None) -> tuple[int, bytes] | None:
-        """The newest fold that is kept, of those not beyond ``upto``."""
-        ...
-
-    def snapshots(self) -> Iterator[tuple[int, bytes]]:
-        """Position and data of every state snapshot that is kept and of the present shape."""
-        ...
-
-    def views(self) -> dict[str, dict[str, str]] | None:
-        """What the views for people say: names by id of the containers and open jobs, ids of the images; None without views."""
-        ...
-
-    def save_recording(self, job: str, data: bytes) -> None:
-        """Keep the next part of a job's kernel recording; durable some time later, with the next commit."""
-        ...
-
-    def recording(self, job: str) -> bytes | None:
-        """All parts of a job's kernel recording; None when it has none, or none any more."""
-        ...
-
-    def recorded_jobs(self) -> list[str]:
-        """The jobs that have a recording, in the order in which they began to be recorded."""
-        ...
-
-    def export(self, secrets: bool = False) -> Iterator[bytes]:
-        """The log and its recordings as one file, in pieces; ``secrets`` come along only when asked for."""
-        ...
 
 
 # The kernel.
@@ -161,6 +56,10 @@ class HostFacts(msgspec.Struct, frozen=True):
     seccomp: bool
     apparmor: bool
     possible_cpus: int = 1
+    apparmor_default: bool = False
+    """Whether AppArmor has a profile docker-default."""
+    time_namespaces: bool = False
+    """Linux has them since 5.6, when they were built in."""
     swap_bytes: int = 0
     swap_accounting: bool = True
     """Whether a memory cgroup can limit swap."""
@@ -412,6 +311,80 @@ class OutputLogs(Protocol):
     async def remove(self, path: str) -> None: ...
 
 
+class StoredImage(msgspec.Struct, frozen=True):
+    """What an image needs on disk: its manifest with all that this names, and its unpacked layers, lowest first."""
+
+    image: str
+    manifest: str
+    manifest_type: str
+    diff_ids: tuple[str, ...]
+
+
+class Ingest(Protocol):
+    """Takes images in, layer by layer. All of it, up to the event, is done within the engine's custody."""
+
+    def has_layer(self, layer: StackedLayer) -> bool:
+        """Whether nothing is left to do for the layer."""
+        ...
+
+    async def fetch_layer(
+        self, layer: StackedLayer, open_from: Callable[[int], AsyncIterator[bytes]], progress: Callable[[int], None] = ...
+    ) -> None:
+        """Returns when the layer is whole, checked and durable; ``open_from(offset)`` gives the bytes that are missing.
+
+        Raises `DigestMismatch` and other `PortError` for wrong bytes and the disk, and what ``open_from`` raises.
+        """
+        ...
+
+    async def finish(self, manifest: bytes, media_type: str, config: bytes, *, origin: str, source: str = "") -> ImageImported:
+        """Store the documents of an image whose layers are all there. Raises `InvalidDocument`, `DigestMismatch`."""
+        ...
+
+
+class LayerCommit(msgspec.Struct, frozen=True):
+    """An image to be made of another one and a writable layer."""
+
+    parent: str
+    """The digest of the other image's manifest."""
+    parent_size: int
+    upperdir: str
+    placeholders: frozenset[str]
+    """Paths of the layer that are left out where they are empty: see `docket.domain.plan.views`."""
+    parameters: ExecutionParameters
+    author: str = ""
+    comment: str = ""
+    created_by: str = ""
+
+
+class SavedImage(msgspec.Struct, frozen=True):
+    """An image to be put into an archive, with the (normalised) names that it has there."""
+
+    stored: StoredImage
+    references: tuple[str, ...]
+
+
+class LoadedImage(msgspec.Struct, frozen=True):
+    """An image that came out of an archive, with the (normalised) names that it had there."""
+
+    imported: ImageImported
+    references: tuple[str, ...]
+
+
+class Swept(msgspec.Struct, frozen=True):
+    """How much was deleted because nobody needed it: blobs and layers, and the bytes of both."""
+
+    blobs: int = 0
+    layers: int = 0
+    reclaimed_bytes: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Bytes on disk: of unpacked layers by chain id, of directories by path."""
+
+    layers: dict[str, int] = {}
+    directories: dict[str, int] = {}
+
+
 class Images(Protocol):
     """Images on disk. What these return is whole and durable, and known to nobody until its event is in the log."""
 
@@ -421,8 +394,40 @@ class Images(Protocol):
         """Make an image of one layer from a tar archive. Raises `Rejected` for a wrong archive or change."""
         ...
 
+    @property
+    def ingest(self) -> Ingest:
+        """Where images of many layers come in."""
+        ...
+
+    async def document(self, digest: Digest) -> bytes:
+        """A manifest or config, verified. Raises `PortError`."""
+        ...
+
+    def blob(self, digest: Digest, offset: int = 0) -> AsyncGenerator[bytes, None]:
+        """A blob's bytes. Raises `PortError`."""
+        ...
+
+    def save(self, images: Sequence[SavedImage]) -> AsyncGenerator[bytes, None]:
+        """An archive of the images. Raises `PortError` where a blob is damaged or missing."""
+        ...
+
+    async def load(self, chunks: AsyncIterator[bytes], progress: Callable[[str, int, int], None]) -> list[LoadedImage]:
+        """Take all images of an archive. ``progress`` hears ``(diff id, bytes, of bytes)``. Raises `Rejected`, `PortError`."""
+        ...
+
+    async def sweep(self, images: Sequence[StoredImage], stacks: Sequence[tuple[str, ...]], partials: bool) -> Swept:
+        """Delete all blobs and layers but those of ``images`` and the layers of ``stacks`` of diff ids.
+
+        With ``partials`` also the beginnings of blobs that interrupted pulls left. Nobody may bring an image meanwhile.
+        """
+        ...
+
     async def import_base(self) -> tuple[str, ImageImported]:
         """Assemble the embedded image; ``(reference, image)``."""
+        ...
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        """Make an image of the parent's layers and the writable layer. Raises `PortError`, `Rejected`."""
         ...
 
 
@@ -470,8 +475,12 @@ class Inventory(Protocol):
 
     async def belongings(self) -> Belongings: ...
 
-    async def check_images(self, images: Sequence[tuple[str, str, tuple[str, ...]]]) -> ImageCheck:
-        """Check blobs and layers of ``(image, manifest, diff ids)``, every byte against its digest."""
+    async def check_images(self, images: Sequence[StoredImage]) -> ImageCheck:
+        """Check blobs and layers of images, every byte against its digest."""
+        ...
+
+    async def usage(self, images: Sequence[StoredImage], directories: Sequence[str]) -> Usage:
+        """Measure the layers of images, and directories; one that is not there takes nothing."""
         ...
 
     async def standing(self, identity: ProcessIdentity) -> Standing | None:

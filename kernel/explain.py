@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
+from docket.domain.confinement.id_maps import IdMapping
 from docket.domain.plan import operations as op
 from docket.domain.plan.operations import OperationResult, Plan
 
@@ -160,7 +161,7 @@ def _clone(operation: op.Clone) -> str:
     return f"{cgroup}exec unshare {_namespaces(operation.namespaces)} sh" if operation.namespaces else f"{cgroup}exec sh"
 
 
-def _id_map(file: str, mappings: Iterable[op.IdMapping]) -> str:
+def _id_map(file: str, mappings: Iterable[IdMapping]) -> str:
     lines = "\\n".join(f"{mapping.inside} {mapping.outside} {mapping.count}" for mapping in mappings)
     return f"printf '{lines}\\n' > /proc/$pid/{file}"
 
@@ -179,13 +180,17 @@ def _root_command(operation: op.Operation) -> str:
             options = _options(operation.flags, operation.data)
             return f"mount -t {quote(operation.fstype)}{options} {source} {quote(operation.target)}"
         case op.HoldTree():
-            return f"# the mounts of {_comment(operation.source)} are held before they become slaves"
+            return f"# open_tree: the mounts of {_comment(operation.source)} are held for the new process"
         case op.HoldPeerTree():
             return f"# {_comment(operation.path)} of process {operation.pid} is held by nsenter --mount and open_tree"
         case op.MountOverlay():
             upper = f",upperdir={operation.upperdir},workdir={operation.workdir}" if operation.upperdir else ""
             data = f"lowerdir={':'.join(operation.lowerdirs)}{upper}"
             return f"mount -t overlay overlay -o {quote(data)} {quote(operation.target)}"
+        case op.HoldOverlay():
+            return _hold_overlay(operation)
+        case op.AttachOverlay():
+            return f"# move_mount: the held overlay is mounted on {_comment(operation.target)}"
         case op.EnterRoot():
             return f"root={quote(operation.path)}; cd {quote(operation.path)}"
         case op.MountInRoot():
@@ -213,6 +218,18 @@ def _root_command(operation: op.Operation) -> str:
             return f"echo {quote(operation.value)} > {_in_root('/proc/sys/' + operation.name.replace('.', '/'))}"
         case _:
             return _process_command(operation)
+
+
+def _hold_overlay(operation: op.HoldOverlay) -> str:
+    maps = ",".join(
+        f"{kind}:{mapping.inside}:{mapping.outside}:{mapping.count}"
+        for kind, mappings in (("u", operation.uids), ("g", operation.gids))
+        for mapping in mappings
+    )
+    layers = " ".join(quote(each) for each in (*operation.lowerdirs, operation.upperdir, operation.workdir))
+    return (
+        f"for layer in {layers}; do mount --bind -o X-mount.idmap={maps} $layer $layer; done  # in a mount namespace of its own"
+    )
 
 
 def _bind(operation: op.BindInRoot) -> str:
@@ -259,6 +276,10 @@ def _process_command(operation: op.Operation) -> str:
             told = f": capset effective {operation.effective:#x} permitted {operation.permitted:#x}"
             inheritable, ambient = _capabilities(operation.inheritable), _capabilities(operation.ambient)
             return f"{told}; exec setpriv --inh-caps {inheritable} --ambient-caps {ambient} sh"
+        case op.BecomeRoot():
+            return "exec setpriv --reuid 0 --regid 0 --clear-groups sh"
+        case op.SetAppArmorProfile():
+            return f"echo {quote(f'exec {operation.profile}')} > /proc/self/attr/apparmor/exec"
         case op.SetParentDeathSignal():
             return f"exec setpriv --pdeathsig {operation.signal} sh"
         case _:

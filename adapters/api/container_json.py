@@ -112,6 +112,11 @@ def _row(container: Container) -> dict[str, Any]:
     }
 
 
+def summary(container: Container, now_ns: int) -> dict[str, Any]:
+    """An entry of the list as a value."""
+    return {**_row(container), "Status": status_text(container, now_ns)}
+
+
 def status_text(container: Container, now_ns: int) -> str:
     """``Up 3 minutes (Paused)``, ``Exited (0) 2 seconds ago``, ``Created``."""
     status = shown_status(container)
@@ -159,7 +164,7 @@ def inspect(engine: Engine, container: Container) -> dict[str, Any]:
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": container.apparmor,
         "ExecIDs": container.execs or None,
         "HostConfig": host_config(spec),
         "GraphDriver": {"Name": "overlay2", "Data": {"UpperDir": f"{engine.ports.places.container(container.id)}/upper"}},

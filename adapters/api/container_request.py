@@ -20,6 +20,7 @@ from docket.adapters.api.host_config_json import RATES
 from docket.adapters.api.log_request import log_request
 from docket.adapters.api.mount_request import mounts
 from docket.adapters.api.unsupported import refuse_anonymous_volumes, refuse_unsupported
+from docket.domain.confinement.cgroup_parent import check_cgroup_parent
 from docket.domain.confinement.signals import parse_signal
 from docket.domain.errors import Rejected, Unsupported
 from docket.domain.jobs.create import Create
@@ -83,6 +84,7 @@ def create_request(body: Body, name: str) -> Create:
         resources=resources_of(host),
         oom_score_adj=integer(host, "OomScoreAdj"),
         init=flag(host, "Init"),
+        cgroup_parent=check_cgroup_parent(text(host, "CgroupParent")),
         auto_remove=flag(host, "AutoRemove"),
     )
     return Create(spec, name, _arguments(body, "Entrypoint"), _arguments(body, "Cmd"), texts(body, "Env"))

@@ -165,6 +165,8 @@ def _registries(settings: EngineSettings) -> dict[str, Any]:
 
 def _security_options(engine: Engine) -> list[str]:
     options = ["name=seccomp,profile=builtin"] if engine.ports.kernel.host().seccomp else []
+    options = [*options, "name=apparmor"] if engine.ports.kernel.host().apparmor else options
+    options = [*options, "name=userns"] if engine.settings.id_maps else options
     options.append("name=cgroupns")
     return [*options, "name=no-new-privileges"] if engine.settings.no_new_privileges else options
 

@@ -10,14 +10,14 @@ import trio
 
 from docket.adapters.images.content_store import ContentStore
 from docket.adapters.images.errors import disk_errors
-from docket.adapters.images.layers import OverlaySnapshotter
+from docket.adapters.images.layers import OverlaySnapshotter, directory_size
 from docket.domain.errors import PortError, Unavailable
 from docket.domain.oci.chain_id import chain_ids
 from docket.domain.oci.digest import Digest, parse_digest
-from docket.domain.oci.manifest import OCI_MANIFEST, Manifest, decode_manifest
+from docket.domain.oci.manifest import Manifest, decode_manifest
 from docket.domain.oci.strict_json import InvalidDocument
 from docket.domain.plan.settings import Places
-from docket.domain.ports import Belongings, ImageCheck, ProcessIdentity, Standing
+from docket.domain.ports import Belongings, ImageCheck, ProcessIdentity, Standing, StoredImage, Usage
 
 _PIECE = 1 << 20
 
@@ -40,17 +40,18 @@ class HostInventory:
             _names(f"{self._cgroup_root}/{places.group}") if self._cgroup_root else (),
         )
 
-    async def check_images(self, images: Sequence[tuple[str, str, tuple[str, ...]]]) -> ImageCheck:
+    async def check_images(self, images: Sequence[StoredImage]) -> ImageCheck:
         return await trio.to_thread.run_sync(self._check_images, images)
 
-    def _check_images(self, images: Sequence[tuple[str, str, tuple[str, ...]]]) -> ImageCheck:
+    def _check_images(self, images: Sequence[StoredImage]) -> ImageCheck:
         damage: dict[str, tuple[str, ...]] = {}
         blobs: set[Digest] = set()
         layers: set[Digest] = set()
         verdicts: dict[Digest, str] = {}
-        for image, manifest, diff_ids in images:
-            layers |= set(chain := chain_ids([parse_digest(diff_id) for diff_id in diff_ids]))
-            needed = [parse_digest(manifest), *self._named_by(parse_digest(manifest))]
+        for image in images:
+            layers |= set(chain := chain_ids([parse_digest(diff_id) for diff_id in image.diff_ids]))
+            manifest = parse_digest(image.manifest)
+            needed = [manifest, *self._named_by(manifest, image.manifest_type)]
             blobs |= set(needed)
             for digest in needed:
                 if digest not in verdicts:
@@ -58,15 +59,15 @@ class HostInventory:
             found = [verdicts[digest] for digest in needed if verdicts[digest]]
             found += [f"layer {chain_id} is not unpacked" for chain_id in chain if not self._snapshotter.has(chain_id)]
             if found:
-                damage[image] = tuple(found)
+                damage[image.image] = tuple(found)
         strangers = [f"blob {digest}" for digest in self._content.digests() if digest not in blobs]
         strangers += [f"layer {chain_id}" for chain_id in self._snapshotter.chain_ids() if chain_id not in layers]
         return ImageCheck(damage, tuple(strangers))
 
-    def _named_by(self, manifest: Digest) -> Iterator[Digest]:
+    def _named_by(self, manifest: Digest, media_type: str) -> Iterator[Digest]:
         """The blobs that a manifest names; none when it cannot be read, which is found by itself."""
         try:
-            document = decode_manifest(self._content.read(manifest), OCI_MANIFEST)
+            document = decode_manifest(self._content.read(manifest), media_type)
         except (PortError, InvalidDocument):
             return
         if isinstance(document, Manifest):
@@ -87,6 +88,14 @@ class HostInventory:
         return (
             "" if f"sha256:{hashed.hexdigest()}" == str(digest) else f"blob {digest} is damaged: its bytes have another digest"
         )
+
+    async def usage(self, images: Sequence[StoredImage], directories: Sequence[str]) -> Usage:
+        return await trio.to_thread.run_sync(self._usage, images, directories)
+
+    def _usage(self, images: Sequence[StoredImage], directories: Sequence[str]) -> Usage:
+        chains = {chain for image in images for chain in chain_ids([parse_digest(each) for each in image.diff_ids])}
+        layers = {str(chain): self._snapshotter.size(chain) for chain in chains if self._snapshotter.has(chain)}
+        return Usage(layers, {path: directory_size(path) for path in directories})
 
     async def standing(self, identity: ProcessIdentity) -> Standing | None:
         return _standing(identity, self._cgroup_root)

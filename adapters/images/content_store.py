@@ -4,10 +4,12 @@
     index.json              named manifests; replaced as a whole
     blobs/sha256/<hex>      verified, complete, never changed
     ingest/<random>         blobs on their way; removed at the next start
+    ingest/partial-<hex>    the beginning of the blob of that digest: the next try goes on from its end
 
-A blob is written under a random name, digested while it is written, compared with what was promised, made durable, and only
-then renamed to its digest (S26): a name under ``blobs/`` is never wrong and never half. Methods may be called from several
-threads. Directories are 0710 and files 0600 whatever the umask (S39). Disk errors leave as `KernelError`.
+A blob is written under a name of its own, digested while it is written, compared with what was promised, made durable, and only
+then renamed to its digest (S26): a name under ``blobs/`` is never wrong and never half. What an interrupted try left of a blob
+is digested again with all the rest, so it needs no trust. Methods may be called from several threads. Directories are 0710 and
+files 0600 whatever the umask (S39). Disk errors leave as `KernelError`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO
@@ -33,19 +35,46 @@ from docket.domain.oci.strict_json import MAX_DOCUMENT_BYTES, InvalidDocument, d
 
 MAX_BLOB_BYTES = 64 * 1024**3
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PARTIAL = "partial-"
+_PIECE = 512 * 1024
 
 
 class BlobWriter:
-    """A blob on its way in. Leaving the context without `commit` removes it."""
+    """A blob on its way in. Leaving the context without `commit` removes it, unless it is ``partial``: then a later try goes on."""
 
-    def __init__(self, store: ContentStore, limit: int) -> None:
+    def __init__(self, store: ContentStore, limit: int, partial: Digest | None = None) -> None:
         self._store = store
         self._limit = limit
-        self._name = secrets.token_hex(16)
         self._hash = hashlib.sha256()
-        self._descriptor = disk.new_file(store.ingest_directory, self._name)
+        self._keeps = partial is not None
+        if partial is None:
+            self._name = secrets.token_hex(16)
+            self._descriptor = disk.new_file(store.ingest_directory, self._name)
+        else:
+            self._name = _PARTIAL + hex_of(partial)
+            self._descriptor = disk.open_or_make_file(store.ingest_directory, self._name)
         self._committed = False
         self.size = 0
+        self.kept = os.fstat(self._descriptor).st_size
+        """Bytes that an earlier try left; `again` gives them, before anything is written."""
+        if self.kept > limit:
+            os.ftruncate(self._descriptor, 0)
+            self.kept = 0
+
+    def again(self) -> Iterator[bytes]:
+        """Yields what an earlier try left, and digests it."""
+        while self.size < self.kept:
+            data = os.pread(self._descriptor, min(_PIECE, self.kept - self.size), self.size)
+            if not data:
+                raise DigestMismatch("blob has become shorter while it was read")
+            self._hash.update(data)
+            self.size += len(data)
+            yield data
+        os.lseek(self._descriptor, self.size, os.SEEK_SET)
+
+    def forget(self) -> None:
+        """Nothing of this blob is to be kept for a later try."""
+        self._keeps = False
 
     def write(self, data: bytes) -> None:
         """Appends; raises `DigestMismatch` for more bytes than were promised, before they are written."""
@@ -55,9 +84,14 @@ class BlobWriter:
         self._hash.update(data)
         self.size += len(data)
 
+    @property
+    def digest(self) -> Digest:
+        """The digest of what was written so far."""
+        return Digest("sha256:" + self._hash.hexdigest())
+
     def commit(self, digest: Digest | None = None, size: int | None = None) -> Digest:
         """Makes the blob durable and visible; raises `DigestMismatch` if it is not what was promised."""
-        found = Digest("sha256:" + self._hash.hexdigest())
+        found = self.digest
         if size is not None and self.size != size:
             raise DigestMismatch(f"blob has {self.size} bytes instead of {size}")
         if digest is not None and digest != found:
@@ -79,7 +113,7 @@ class BlobWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         os.close(self._descriptor)
-        if not self._committed:
+        if not self._committed and not self._keeps:
             with suppress(FileNotFoundError):
                 os.unlink(self._name, dir_fd=self._store.ingest_directory)
 
@@ -102,7 +136,8 @@ class ContentStore:
 
     def _begin(self) -> None:
         for name in os.listdir(self.ingest_directory):
-            os.unlink(name, dir_fd=self.ingest_directory)
+            if not name.startswith(_PARTIAL):
+                os.unlink(name, dir_fd=self.ingest_directory)
         names = set(os.listdir(self._root))
         if "oci-layout" not in names:
             disk.replace_file(self._root, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
@@ -120,6 +155,21 @@ class ContentStore:
         """Returns a context manager that takes a blob; no more than ``size`` bytes if that is known."""
         with disk_errors("begin a blob"):
             return BlobWriter(self, MAX_BLOB_BYTES if size is None else min(size, MAX_BLOB_BYTES))
+
+    def partial(self, digest: Digest, size: int) -> BlobWriter:
+        """Returns a writer that goes on where an earlier try ended; one task at a time may have it for one digest."""
+        with disk_errors("begin a blob"):
+            return BlobWriter(self, min(size, MAX_BLOB_BYTES), digest)
+
+    def drop_partials(self) -> int:
+        """Removes what interrupted tries left; returns how many bytes that were. No blob may be on its way."""
+        freed = 0
+        with disk_errors("remove interrupted blobs"):
+            for name in os.listdir(self.ingest_directory):
+                if name.startswith(_PARTIAL):
+                    freed += os.stat(name, dir_fd=self.ingest_directory, follow_symlinks=False).st_size
+                    os.unlink(name, dir_fd=self.ingest_directory)
+        return freed
 
     def ingest(self, chunks: Iterable[bytes], digest: Digest | None = None, size: int | None = None) -> Descriptor:
         """Stores a blob; returns its digest and size in a descriptor without a media type.

@@ -64,6 +64,18 @@ def new_file(directory: int, name: str, mode: int = FILE_MODE) -> int:
     return descriptor
 
 
+def open_or_make_file(directory: int, name: str, mode: int = FILE_MODE) -> int:
+    """Opens the file for reading and writing at its beginning; one that is not there is made with exactly ``mode``."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, 0o600, dir_fd=directory)
+    try:
+        os.fchmod(descriptor, mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Writes every byte, however many calls it takes."""
     written = os.write(descriptor, data)

@@ -97,15 +97,13 @@ class ImageImporter:
         return self._store_image(config, layer)
 
     def _import_layer(self, chunks: Iterator[bytes]) -> _Layer:
-        head, chunks = _peek(chunks)
+        head, chunks = peek(chunks)
         kind = compression_of(head)
         is_stored_plain = kind not in _MEDIA_TYPES
         with self._store.writer() as blob, self._snapshotter.prepare() as active, disk_errors("unpack the layer"):
             diff_hash = None if is_stored_plain else hashlib.sha256()
-            plain = (
-                _written(decompressed(chunks, kind), blob) if is_stored_plain else decompressed(_written(chunks, blob), kind)
-            )
-            stream = ByteStream(plain if diff_hash is None else _hashed(plain, diff_hash), self._limits.total_bytes)
+            plain = written(decompressed(chunks, kind), blob) if is_stored_plain else decompressed(written(chunks, blob), kind)
+            stream = ByteStream(plain if diff_hash is None else hashed(plain, diff_hash), self._limits.total_bytes)
             unpacked = unpack_layer(TarReader(stream, self._limits), active.descriptor)
             stream.drain()
             digest = blob.commit()
@@ -133,7 +131,7 @@ class ImageImporter:
         )
 
 
-def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+def peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     """Returns the first bytes, and the stream with them still in it; raises `InvalidArchive` if there are none."""
     head = b""
     for chunk in chunks:
@@ -145,13 +143,15 @@ def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     return head, itertools.chain([head], chunks)
 
 
-def _written(chunks: Iterator[bytes], blob: BlobWriter) -> Iterator[bytes]:
+def written(chunks: Iterator[bytes], blob: BlobWriter) -> Iterator[bytes]:
+    """The chunks, each of which the blob has when it comes."""
     for chunk in chunks:
         blob.write(chunk)
         yield chunk
 
 
-def _hashed(chunks: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+def hashed(chunks: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    """The chunks, each of which the digest knows when it comes."""
     for chunk in chunks:
         digest.update(chunk)
         yield chunk

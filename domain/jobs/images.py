@@ -12,8 +12,11 @@ from docket.domain.model.image import events
 from docket.domain.model.image.commands import AddImage, RemoveImage, TagImage
 from docket.domain.model.image.state import ImageStatus
 from docket.domain.oci.reference import parse_reference
+from docket.domain.sweeping import sweep_later
 
 BASE = "docker.io/docket/base:latest"
+BRINGS_IMAGES = frozenset({"import", "load", "pull", "commit", "create"})
+"""The jobs under which blobs and layers come that no event names yet."""
 
 
 class Import(msgspec.Struct, frozen=True):
@@ -30,8 +33,9 @@ async def import_(engine: Engine, job: Job) -> str:
     """Returns the image's id."""
     request: Import = job.request
     images = engine.ports.images
-    imported = await images.import_archive(request.chunks, request.changes, request.message, request.source)
-    await engine.execute(AddImage(imported, request.reference), job)
+    async with engine.custody.shared():
+        imported = await images.import_archive(request.chunks, request.changes, request.message, request.source)
+        await engine.execute(AddImage(imported, request.reference), job)
     return imported.image
 
 
@@ -39,8 +43,9 @@ async def ensure_base(engine: Engine, job: Job) -> None:
     """Assemble the embedded image at first use; afterwards there is nothing to do."""
     if BASE in engine.state.references:
         return
-    reference, imported = await engine.ports.images.import_base()
-    await engine.execute(AddImage(imported, reference), job)
+    async with engine.custody.shared():
+        reference, imported = await engine.ports.images.import_base()
+        await engine.execute(AddImage(imported, reference), job)
 
 
 def is_being_removed(engine: Engine, image: str) -> bool:
@@ -63,4 +68,5 @@ async def remove(engine: Engine, job: Job) -> Sequence[Event]:
         removed = events.ImageRemoved(removing.image)
         await engine.record([removed], job)
         decided.append(removed)
+        engine.spawn(sweep_later, engine)
     return decided

@@ -26,6 +26,9 @@ from docket.domain.model.image.state import Image
 from docket.domain.model.job import events as job_events
 from docket.domain.model.job import evolve as job
 from docket.domain.model.job.state import OpenJob
+from docket.domain.model.transfer import events as transfer_events
+from docket.domain.model.transfer import evolve as transfer
+from docket.domain.model.transfer.state import Transfer
 
 
 class EngineState(msgspec.Struct):
@@ -44,6 +47,8 @@ class EngineState(msgspec.Struct):
     references: dict[str, str] = {}
     """Image ids by normalised reference."""
     jobs: dict[str, OpenJob] = {}
+    transfers: dict[str, Transfer] = {}
+    """Pulls and pushes that are under way, by the id of their job."""
 
     def replaced_by(self, newer: EngineState) -> EngineState:
         """``newer``, but with the containers and execs that were known before as the same objects: jobs hold on to them."""
@@ -67,6 +72,7 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     *exec_events.EVENTS,
     *image_events.EVENTS,
     *job_events.EVENTS,
+    *transfer_events.EVENTS,
 )
 """Every event type that there is."""
 
@@ -76,6 +82,7 @@ _EVOLVERS: dict[type[Event], Callable[[EngineState, Any, int], None]] = {
     **dict.fromkeys(exec_events.EVENTS, exec_.evolve),
     **dict.fromkeys(image_events.EVENTS, image.evolve),
     **dict.fromkeys(job_events.EVENTS, job.evolve),
+    **dict.fromkeys(transfer_events.EVENTS, transfer.evolve),
 }
 
 

@@ -17,6 +17,22 @@ def no_such_image(reference: str) -> NotFound:
     return NotFound(f"No such image: {reference}")
 
 
+def manifest_not_found(reference: str, reason: str) -> NotFound:
+    return NotFound(f"manifest for {reference} not found: {reason}")
+
+
+def pull_access_denied(name: str, reason: str) -> NotFound:
+    return NotFound(f"pull access denied for {name}, repository does not exist or may require 'docker login': {reason}")
+
+
+def tag_does_not_exist(reference: str) -> NotFound:
+    return NotFound(f"tag does not exist: {reference}")
+
+
+def no_local_image(name: str) -> NotFound:
+    return NotFound(f"An image does not exist locally with the tag: {name}")
+
+
 def no_such_exec(exec_id: str) -> NotFound:
     return NotFound(f"No such exec instance: {exec_id}")
 
@@ -76,6 +92,14 @@ def cannot_remove_paused(name: str, container: str) -> Conflict:
 
 def removal_in_progress(container: str) -> Conflict:
     return Conflict(f"removal of container {container} is already in progress")
+
+
+def cannot_commit_dead(container: str) -> Conflict:
+    return Conflict(f"You cannot commit container {container} which is Dead")
+
+
+def cannot_commit_removed(container: str) -> Conflict:
+    return Conflict(f"You cannot commit container {container} which is being removed")
 
 
 def missing_bind_source(path: str) -> InvalidArgument:

@@ -14,9 +14,11 @@ import enum
 TAR = "application/vnd.oci.image.layer.v1.tar"
 TAR_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 TAR_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+DOCKER_TAR = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_TAR_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+DOCKER_TAR_ZSTD = "application/vnd.docker.image.rootfs.diff.tar.zstd"
 
-LAYER_TYPES = frozenset({TAR, TAR_GZIP, TAR_ZSTD, DOCKER_TAR_GZIP})
+LAYER_TYPES = frozenset({TAR, TAR_GZIP, TAR_ZSTD, DOCKER_TAR, DOCKER_TAR_GZIP, DOCKER_TAR_ZSTD})
 """Foreign ("nondistributable") layers are not among them: they carry addresses of their own (S28)."""
 
 WHITEOUT_PREFIX = b".wh."

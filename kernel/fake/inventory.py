@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from docket.domain.oci.chain_id import chain_ids
+from docket.domain.oci.digest import parse_digest
 from docket.domain.plan.settings import Places
-from docket.domain.ports import Belongings, ImageCheck, ProcessIdentity, Standing
+from docket.domain.ports import Belongings, ImageCheck, ProcessIdentity, Standing, StoredImage, Usage
 from docket.kernel.fake.filesystem import Directory, directory_at
 from docket.kernel.fake.kernel import FakeKernel
 from docket.kernel.fake.mounts import path_of
@@ -34,8 +36,12 @@ class FakeInventory:
         holder = directory_at(self._kernel.host_files, path)
         return tuple(name for name in holder.names() if isinstance(holder.lookup(name), Directory))
 
-    async def check_images(self, images: Sequence[tuple[str, str, tuple[str, ...]]]) -> ImageCheck:
+    async def check_images(self, images: Sequence[StoredImage]) -> ImageCheck:
         return self.check
+
+    async def usage(self, images: Sequence[StoredImage], directories: Sequence[str]) -> Usage:
+        layers = {str(chain): 1 for image in images for chain in chain_ids([parse_digest(each) for each in image.diff_ids])}
+        return Usage(layers, dict.fromkeys(directories, 0))
 
     async def standing(self, identity: ProcessIdentity) -> Standing | None:
         process = self._kernel.model.processes.table.get(identity.pid)

@@ -13,8 +13,14 @@ import msgspec
 import trio
 
 from docket.domain.log import Batch, Event, StoredEvent
-from docket.domain.model.container.events import ContainerRemoveFailed, ContainerStarted
+from docket.domain.model.container.events import (
+    ContainerCommitFailed,
+    ContainerCommitted,
+    ContainerRemoveFailed,
+    ContainerStarted,
+)
 from docket.domain.model.exec.events import ExecStarted
+from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.model.job.events import JobCompleted, JobFailed
 from docket.domain.ports import EventStore
 from docket.kernel.recording.format import Call
@@ -98,6 +104,18 @@ class RecordedLog:
         event = self.next_event.event if self.next_event is not None else None
         return event.message if isinstance(event, ContainerRemoveFailed) else ""
 
+    def committed(self) -> ImageImported | str:
+        """The image of the commit that is under way, or why there was none."""
+        for stored in self._own[self._taken :]:
+            event = stored.event
+            if isinstance(event, ImageImported):
+                return event
+            if isinstance(event, ContainerCommitted):  # the same image was there before
+                return ImageImported(event.image, "", (), 0, ImageDefaults())
+            if isinstance(event, ContainerCommitFailed):
+                return event.message
+        return "the engine ended before the image was made"
+
     def check_finished(self) -> None:
         """Raises `ReplayDiverged` when the job appended more then than it did now."""
         if self.next_event is not None:
@@ -136,8 +154,10 @@ class RecordedLog:
         """What the engine knew when the job began."""
         return self._source.read_for_fold(after, self.until_next() if upto is None else upto)
 
-    def load_snapshot(self, upto: int | None = None) -> None:
-        """A log that came from elsewhere has no fold that could be trusted."""
+    def load_snapshot(self, upto: int | None = None) -> tuple[int, bytes] | None:
+        """Folds are not trusted where the events can be folded: only the one is taken that stands for those no longer kept."""
+        floor = self._source.floor()
+        return self._source.load_snapshot(floor) if floor else None
 
     def secret(self, reference: str) -> bytes:
         """A replay needs no secret: what was forgotten, or never came along, is empty."""

@@ -10,8 +10,9 @@ import trio
 from docket.domain.engine import Engine
 from docket.domain.errors import Unavailable
 from docket.domain.model.image.events import ImageImported
-from docket.domain.plan.operations import MountOverlay
-from docket.domain.ports import LogEntry
+from docket.domain.oci.digest import Digest
+from docket.domain.plan.operations import HoldOverlay, MountOverlay
+from docket.domain.ports import Ingest, LayerCommit, LoadedImage, LogEntry, SavedImage, StoredImage, Swept
 from docket.kernel.recording.calls import recorded_plan
 from docket.kernel.recording.format import Call
 from docket.kernel.replaying.log import RecordedLog
@@ -48,7 +49,8 @@ class RecordedRootfs:
         call = self._next_call()
         if call is None or call.name != "launch":
             return ()
-        overlays = (operation for operation in recorded_plan(call).operations() if isinstance(operation, MountOverlay))
+        operations = recorded_plan(call).operations()
+        overlays = (operation for operation in operations if isinstance(operation, MountOverlay | HoldOverlay))
         overlay = next(overlays, None)
         return overlay.lowerdirs if overlay is not None else ()
 
@@ -78,6 +80,41 @@ class NoImages:
 
     async def import_base(self) -> tuple[str, ImageImported]:
         raise Unavailable("there are no images in a recording")
+
+    def save(self, images: Sequence[SavedImage]) -> AsyncGenerator[bytes, None]:
+        raise Unavailable("there are no images in a recording")
+
+    async def load(self, chunks: AsyncIterator[bytes], progress: Callable[[str, int, int], None]) -> list[LoadedImage]:
+        raise Unavailable("there are no images in a recording")
+
+    async def sweep(self, images: Sequence[StoredImage], stacks: Sequence[tuple[str, ...]], partials: bool) -> Swept:
+        return Swept()
+
+    @property
+    def ingest(self) -> Ingest:
+        raise Unavailable("there are no images in a recording")
+
+    async def document(self, digest: Digest) -> bytes:
+        raise Unavailable("there are no images in a recording")
+
+    def blob(self, digest: Digest, offset: int = 0) -> AsyncGenerator[bytes, None]:
+        raise Unavailable("there are no images in a recording")
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        raise Unavailable("there are no images in a recording")
+
+
+class RecordedImages(NoImages):
+    """Images that a job makes of a container are those that the log names."""
+
+    def __init__(self, log: RecordedLog) -> None:
+        self._log = log
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        made = self._log.committed()
+        if isinstance(made, str):
+            raise Unavailable(made)
+        return made
 
 
 class NoOutputs:

@@ -19,6 +19,7 @@ from docket.domain.model.image import events as i
 from docket.domain.model.image.state import ImageStatus
 from docket.domain.model.job import events as j
 from docket.domain.model.state import fold
+from docket.domain.model.transfer import events as t
 from docket.kernel.fake.filesystem import Directory
 from docket.kernel.fake.kernel import FakeKernel
 
@@ -33,9 +34,12 @@ INTENTS: dict[type[Event], tuple[type[Event], ...]] = {
     c.ContainerPausing: (c.ContainerPaused, c.ContainerPauseFailed, c.ContainerExited),
     c.ContainerUnpausing: (c.ContainerUnpaused, c.ContainerUnpauseFailed, c.ContainerExited),
     c.ContainerUpdating: (c.ContainerUpdated, c.ContainerUpdateFailed),
+    c.ContainerCommitting: (c.ContainerCommitted, c.ContainerCommitFailed),
     c.ContainerRemoving: (c.ContainerRemoved, c.ContainerRemoveFailed),
     e.ExecStarting: (e.ExecStarted, e.ExecStartFailed),
     i.ImageRemoving: (i.ImageRemoved, i.ImageImported),
+    t.ImagePulling: (t.ImagePulled, t.ImagePullFailed),
+    t.ImagePushing: (t.ImagePushed, t.ImagePushFailed),
 }
 """Each intent, and what ends it."""
 
@@ -45,7 +49,8 @@ def check_step(engine: Engine, store: SimulatedStore, kernel: FakeKernel, disk: 
     check_replay(engine, store, kernel)
     state = engine.state
     assert {container.name: key for key, container in state.containers.items()} == state.names
-    assert {reference: image.id for image in state.images.values() for reference in image.references} == state.references
+    named = {name: image.id for image in state.images.values() for name in (*image.references, *image.digests)}
+    assert named == state.references
     assert all(bool(container.pid) == container.alive for container in state.containers.values() if not container.unsettled)
     for image in state.images.values():
         assert image.status is not ImageStatus.PRESENT or set(image.layers) <= disk.blobs, f"{image.id} lacks its blobs"
@@ -77,8 +82,10 @@ def check_named(engine: Engine, kernel: FakeKernel) -> None:
 def check_quiet(engine: Engine, kernel: FakeKernel) -> None:
     """Nothing is under way: no open intent, no open job, and no trace of anything that does not run."""
     state = engine.state
-    open_ones = [container.id for container in state.containers.values() if container.unsettled or container.updating]
+    containers = state.containers.values()
+    open_ones = [each.id for each in containers if each.unsettled or each.updating or each.committing]
     assert not open_ones, f"unsettled: {open_ones}"
+    assert not state.transfers, f"transfers under way: {list(state.transfers)}"
     assert not any(container.status is ContainerStatus.STOPPING for container in state.containers.values())
     running = {container.id for container in state.containers.values() if container.alive}
     running |= {each.id for each in state.execs.values() if each.status is ExecStatus.RUNNING}

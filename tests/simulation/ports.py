@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 import trio
 from tests.simulation.disk import Disk
 from tests.simulation.life import Killed, Life
 
 from docket.domain.errors import KernelError
-from docket.domain.log import Batch, StoredEvent
+from docket.domain.log import Batch, Fate, Seal, StoredEvent
 from docket.domain.model.image.events import ImageDefaults, ImageImported
+from docket.domain.oci.digest import Digest, digest_of
+from docket.domain.oci.image_config import decode_image_config
+from docket.domain.oci.stack import StackedLayer
 from docket.domain.plan.operations import Operation
 from docket.domain.ports import (
     EventStore,
     HostFacts,
     Images,
     Kernel,
+    LayerCommit,
+    LoadedImage,
     OutputLogs,
     Rootfs,
+    SavedImage,
+    StoredImage,
+    Swept,
     Ticket,
 )
 from docket.kernel.fake.faults import Faults, SimulatedCrash, Step, fail
@@ -70,6 +79,23 @@ class MortalStore:
     def save_recording(self, job: str, data: bytes) -> None:
         self._life.check()
         self._inner.save_recording(job, data)
+
+    def archive(self, upto: int) -> Seal:
+        self._life.point("call", "archive")
+        seal = self._inner.archive(upto)
+        self._life.point("did", "archive")
+        return seal
+
+    def trim(self, fate: Callable[[str], Fate]) -> Iterator[int]:
+        self._life.point("call", "trim")
+        for deleted in self._inner.trim(fate):
+            self._life.point("did", "trim")
+            yield deleted
+
+    def sweep(self) -> None:
+        self._life.point("call", "sweep")
+        self._inner.sweep()
+        self._life.point("did", "sweep")
 
     def forget(self, reference: str) -> bool:
         self._life.check()
@@ -144,10 +170,10 @@ class MortalOutputs:
 
 
 class MortalImages:
-    """Image imports of a life."""
+    """Image imports and commits of a life."""
 
-    def __init__(self, inner: Images, life: Life) -> None:
-        self._inner, self._life = inner, life
+    def __init__(self, inner: Images, life: Life, failing: set[str]) -> None:
+        self._inner, self._life, self._failing = inner, life, failing
 
     async def import_archive(
         self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
@@ -157,6 +183,14 @@ class MortalImages:
             return await self._inner.import_archive(chunks, changes, message, source)
         finally:
             self._life.point("did", "import_archive")
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        self._life.point("call", "commit")
+        _strike(self._failing, "commit")
+        try:
+            return await self._inner.commit(commit)
+        finally:
+            self._life.point("did", "commit")
 
     def __getattr__(self, name: str) -> Any:
         self._life.check()
@@ -173,6 +207,15 @@ class SimulatedImages:
         self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
     ) -> ImageImported:
         content = b"".join([chunk async for chunk in chunks])
+        digest = await self._write(content)
+        return ImageImported(digest, digest, (digest,), len(content), ImageDefaults(), source=source)
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        """An image of its parent's blob and one more, of which its id tells."""
+        digest = await self._write(commit.parent.encode()[-20:] + commit.comment.encode())
+        return ImageImported(digest, digest, (commit.parent, digest), commit.parent_size, ImageDefaults())
+
+    async def _write(self, content: bytes) -> str:
         digest = f"sha256:{content.hex():0<64.64}"
         self._life.point("call", "write blob")
         if digest not in self._disk.blobs:
@@ -182,10 +225,79 @@ class SimulatedImages:
         self._life.point("call", "sync blob")
         self._disk.unsynced.discard(digest)
         await trio.lowlevel.checkpoint()
-        return ImageImported(digest, digest, (digest,), len(content), ImageDefaults(), source=source)
+        return digest
 
     async def import_base(self) -> tuple[str, ImageImported]:
         raise AssertionError("the simulation imports its own images")
+
+    async def save(self, images: Sequence[SavedImage]) -> AsyncGenerator[bytes, None]:
+        for image in images:
+            self._life.point("call", "read blob")
+            assert image.stored.manifest in self._disk.blobs
+            yield image.stored.manifest.encode()
+
+    async def load(self, chunks: AsyncIterator[bytes], progress: Callable[[str, int, int], None]) -> list[LoadedImage]:
+        imported = await self.import_archive(chunks, (), "", "")
+        progress(imported.layers[0], imported.size, imported.size)
+        return [LoadedImage(msgspec.structs.replace(imported, origin="load"), ("docker.io/library/loaded:1",))]
+
+    async def sweep(self, images: Sequence[StoredImage], stacks: Sequence[tuple[str, ...]], partials: bool) -> Swept:
+        needed = {name for image in images for name in (image.image, image.manifest, *image.diff_ids)}
+        garbage = sorted(self._disk.blobs - needed - {layer for stack in stacks for layer in stack})
+        for blob in garbage:
+            self._life.point("call", "delete blob")
+            self._disk.blobs.discard(blob)
+            await trio.lowlevel.checkpoint()
+        return Swept(len(garbage), 0, len(garbage))
+
+    @property
+    def ingest(self) -> SimulatedIngest:
+        return SimulatedIngest(self._disk, self._life)
+
+    async def document(self, digest: str) -> bytes:
+        return self._disk.contents[digest]
+
+    async def blob(self, digest: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
+        await trio.lowlevel.checkpoint()
+        yield self._disk.contents[digest][offset:]
+
+
+class SimulatedIngest:
+    """Images of many layers on a `Disk`. Blobs are layers here: what is whole is unpacked."""
+
+    def __init__(self, disk: Disk, life: Life) -> None:
+        self._disk, self._life = disk, life
+
+    def has_layer(self, layer: StackedLayer) -> bool:
+        return layer.diff_id in self._disk.blobs
+
+    async def fetch_layer(
+        self, layer: StackedLayer, open_from: Callable[[int], AsyncIterator[bytes]], progress: Callable[[int], None]
+    ) -> None:
+        data = b""
+        async for piece in open_from(0):
+            data += piece
+            progress(len(data))
+        assert digest_of(data) == layer.descriptor.digest
+        await self._keep({layer.diff_id: data})
+
+    async def finish(self, manifest: bytes, media_type: str, config: bytes, *, origin: str, source: str = "") -> ImageImported:
+        await self._keep({digest_of(config): config, digest_of(manifest): manifest})
+        diff_ids = decode_image_config(config).rootfs.diff_ids
+        return ImageImported(
+            digest_of(config), digest_of(manifest), diff_ids, 10, ImageDefaults(), source=source, origin=origin,
+            manifest_type=media_type,
+        )  # fmt: skip
+
+    async def _keep(self, contents: dict[Digest, bytes]) -> None:
+        self._life.point("call", "write blob")
+        self._disk.contents.update(contents)
+        self._disk.blobs.update(contents)
+        self._disk.unsynced.update(contents)
+        await trio.lowlevel.checkpoint()
+        self._life.point("call", "sync blob")
+        self._disk.unsynced.difference_update(contents)
+        await trio.lowlevel.checkpoint()
 
 
 class PointedFaults(Faults):

@@ -25,6 +25,7 @@ from tests.simulation import invariants
 from tests.simulation.life import Life, Point
 from tests.simulation.page import ENGINE_AND_SHIM, NONE, SIZE, Page
 from tests.simulation.ports import MortalImages, MortalKernel, MortalRootfs, MortalStore
+from tests.simulation.registry import SimulatedRegistry
 from tests.simulation.scenarios import Scenario, clean_up
 
 from docket.adapters.images.content_store import ContentStore
@@ -39,6 +40,7 @@ from docket.domain.model.container.spec import Resources
 from docket.domain.model.state import EVENT_TYPES, fold
 from docket.domain.plan.settings import HostFiles, Places
 from docket.domain.recovery import recover
+from docket.domain.snapshots import beginning
 from docket.event_store.codec import Codec
 from docket.event_store.sqlite import SqliteEventStore
 from docket.kernel.fake.programs import SYSTEM_FILES
@@ -182,6 +184,8 @@ class RealWorld:
     async def _open_engine(self, bench: RealBench) -> AsyncIterator[Engine]:
         """As `docket.cli.bootstrap.open_engine`, with ports that pass points."""
         places, life = self.places, PageLife(self.page)
+        registry = SimulatedRegistry()
+        registry.life = life  # type: ignore[assignment]
         make_directories(places)
         snapshotter, content = OverlaySnapshotter(places.data_root), ContentStore(f"{places.data_root}/content")
         rootfs = OverlayRootfs(snapshotter, lambda reason: None)
@@ -198,9 +202,10 @@ class RealWorld:
                     RandomIds(),
                     outputs,
                     MortalRootfs(rootfs, life, bench.failing),  # type: ignore[arg-type]
-                    MortalImages(ImageImports(content, snapshotter), life),
+                    MortalImages(ImageImports(content, snapshotter), life, bench.failing),
                     places,
                     files,
+                    registry=registry,
                 )
                 nursery.start_soon(rootfs.run)
                 yield Engine(ports, nursery, JOBS)
@@ -322,7 +327,8 @@ def _left(engine: Engine) -> list[str]:
 
 def _check_state(engine: Engine) -> None:
     store, state = engine.ports.store, engine.state
-    again = fold(store.read_for_fold())
+    before = beginning(store)
+    again = fold(store.read_for_fold(before.position), before)
     assert msgspec.json.encode(again) == msgspec.json.encode(state)
     assert invariants.open_intents(store.read()) == []
     assert {container.name: key for key, container in state.containers.items()} == state.names

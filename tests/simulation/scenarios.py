@@ -6,17 +6,23 @@ are the users' own, so that a body finds what the setup made.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
 import trio
 
+from docket.domain.compaction import Compact
+from docket.domain.confinement.id_maps import IdMapping, IdMaps
 from docket.domain.engine import Engine
 from docket.domain.errors import PortError, Rejected, StoreError
+from docket.domain.jobs.archives import Load, Save
+from docket.domain.jobs.commit import Commit
 from docket.domain.jobs.create import Create
 from docket.domain.jobs.exec_ import CreateRequest
 from docket.domain.jobs.images import Import
+from docket.domain.jobs.pull import Pull
+from docket.domain.jobs.push import Push
 from docket.domain.jobs.remove import Remove
 from docket.domain.jobs.stop import Stop
 from docket.domain.model.container.events import ContainerDrifted
@@ -25,8 +31,10 @@ from docket.domain.model.container.state import ContainerStatus
 from docket.domain.model.engine.events import EngineCreated, EngineRepaired
 from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.model.exec.events import ExecSpec
+from docket.domain.model.image.commands import LearnDigest, PruneImages
 from docket.domain.ports import Attachment, Endpoint
 
+PULLED = "registry.example/app:1"
 IMAGE = "docker.io/library/tiny:latest"
 _SLEEP = ("sleep", "1000")
 
@@ -273,12 +281,71 @@ async def auto_remove(engine: Engine, bench: Bench) -> None:
 async def import_(engine: Engine, bench: Bench) -> None:
     await import_image(engine, bench)
     await ask(engine, "tag", IMAGE, "docker.io/library/other:1")
+    digest = engine.state.images[engine.state.references[IMAGE]].manifest
+    job = engine.job("push", (IMAGE,), "engine")
+    await engine.execute(LearnDigest(IMAGE, f"docker.io/library/web@{digest}"), job)
+
+
+async def commit(engine: Engine, bench: Bench) -> None:
+    """Of a container that runs, frozen and not; of one that is removed meanwhile."""
+    await ask(engine, "commit", "web", request=Commit("docker.io/library/made:1", "first"))
+    await ask(engine, "commit", "web", request=Commit("", "second", pause=False))
+    await ask(engine, "commit", "web", request=Commit("docker.io/library/made:1", "third"))
+
+
+async def commit_and_remove(engine: Engine, bench: Bench) -> None:
+    """The layer stays until it is an image; a commit that cannot be made leaves the container as it was."""
+    bench.fail("commit")
+    await ask(engine, "commit", "web", request=Commit("docker.io/library/made:1", "first"))
+    bench.fail("freeze")
+    await ask(engine, "commit", "web", request=Commit("docker.io/library/made:1", "second"))
+    await ask(engine, "kill", "web", "9", request=9)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: ask(engine, "commit", "web", request=Commit("", "third")))
+        nursery.start_soon(lambda: ask(engine, "remove", "web", request=Remove(force=True)))
 
 
 async def remove_image(engine: Engine, bench: Bench) -> None:
     await ask(engine, "tag", IMAGE, "docker.io/library/other:1")
     await ask(engine, "rmi", IMAGE, request=False)
     await ask(engine, "rmi", "docker.io/library/other:1", request=False)
+
+
+async def pull_(engine: Engine, bench: Bench) -> None:
+    """An image from a registry, the same once more, all its tags, and one that is not there."""
+    await ask(engine, "pull", PULLED, request=Pull(PULLED))
+    await ask(engine, "pull", PULLED, request=Pull(PULLED))
+    await ask(engine, "pull", f"{PULLED}0", request=Pull(f"{PULLED}0"))
+    await ask(engine, "pull", "registry.example/app", request=Pull("registry.example/app"))
+    await ask(engine, "rmi", PULLED, request=True)
+
+
+async def push(engine: Engine, bench: Bench) -> None:
+    """An image that was pulled, under another name; the registry refuses one of them, and one is not there."""
+    await ask(engine, "pull", PULLED, request=Pull(PULLED))
+    for name in ("registry.example/app:2", "registry.example/app:refused"):
+        await ask(engine, "tag", PULLED, name)
+        await ask(engine, "push", name, request=Push(name))
+    await ask(engine, "push", "registry.example/app:3", request=Push("registry.example/app:3"))
+
+
+async def archives(engine: Engine, bench: Bench) -> None:
+    """An image goes into an archive, and one comes out; then all that nobody uses goes."""
+
+    archive: list[bytes] = []
+
+    async def send(piece: bytes) -> None:
+        archive.append(piece)
+        await trio.lowlevel.checkpoint()
+
+    async def again() -> AsyncIterator[bytes]:
+        for piece in archive:
+            yield piece
+
+    await ask(engine, "save", IMAGE, request=Save(send))
+    await ask(engine, "load", request=Load(again()))
+    await ask(engine, "rmi", IMAGE, request=False)
+    await ask(engine, "prune", "images", request=PruneImages(tuple(engine.state.images), tagged=True))
 
 
 async def engine_restart(engine: Engine, bench: Bench) -> None:
@@ -309,6 +376,17 @@ async def shared_binds(engine: Engine, bench: Bench) -> None:
     await settled(engine, "borrower")
 
 
+async def user_namespace(engine: Engine, bench: Bench) -> None:
+    """A container whose users are others on the host, and an exec in it; its cgroup lies elsewhere where there is one."""
+    maps = (IdMapping(0, 231_072, 65_536),)
+    engine.settings = msgspec.structs.replace(engine.settings, id_maps=IdMaps(maps, maps))
+    mounts = (MountSpec("bind", "/shared", bench.shared_directory(), readonly=True),)
+    await create(engine, "mapped", mounts=mounts, ulimits=(Ulimit("nofile", 512, 1024),), oom_score_adj=500)
+    await start(engine, "mapped")
+    await execute(engine, "mapped", "true")
+    await ask(engine, "stop", "mapped", request=Stop(timeout_seconds=0))
+
+
 async def concurrent(engine: Engine, bench: Bench) -> None:
     async def run(name: str) -> None:
         await create(engine, name, ("true",))
@@ -327,6 +405,15 @@ async def out_of_memory(engine: Engine, bench: Bench) -> None:
     if container.alive:
         bench.run_out_of_memory(container.pid)
     await settled(engine, "web")
+
+
+async def compaction(engine: Engine, bench: Bench) -> None:
+    """Sealed by hand, then again with no room for archives: the first is dropped, and so is the second."""
+    await ask(engine, "compact", request=Compact(keep=4))
+    await start(engine, "web")
+    await settled(engine, "web")
+    engine.settings = msgspec.structs.replace(engine.settings, log_retention_bytes=0)
+    await ask(engine, "compact", request=Compact(keep=1))
 
 
 async def failures(engine: Engine, bench: Bench) -> None:
@@ -365,14 +452,21 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("rename", _created, rename),
     Scenario("auto-remove", _image, auto_remove),
     Scenario("import", lambda engine, bench: trio.lowlevel.checkpoint(), import_),
+    Scenario("commit", _running, commit),
+    Scenario("commit and remove", _running, commit_and_remove),
     Scenario("remove image", _image, remove_image),
+    Scenario("pull", lambda engine, bench: trio.lowlevel.checkpoint(), pull_),
+    Scenario("push", lambda engine, bench: trio.lowlevel.checkpoint(), push),
+    Scenario("archives", _image, archives),
     Scenario("engine restart", _two_running, engine_restart),
     Scenario("first start", lambda engine, bench: trio.lowlevel.checkpoint(), first_start),
     Scenario("shared binds", _image, shared_binds),
+    Scenario("user namespace", _image, user_namespace),
     Scenario("checks", _running, checks),
     Scenario("concurrent jobs", _running, concurrent),
     Scenario("out of memory", _running, out_of_memory),
     Scenario("failures", _running, failures),
+    Scenario("compaction", _exited, compaction),
 )
 
 

@@ -19,6 +19,7 @@ from tests.simulation.ports import (
     SimulatedImages,
     chunks_of,
 )
+from tests.simulation.registry import SimulatedRegistry
 
 from docket.domain.engine import Engine, Ports
 from docket.domain.errors import StoreFailed
@@ -46,12 +47,13 @@ class World:
         self.dice = Random(seed)
         self.disk = Disk()
         self.codec = Codec(EVENT_TYPES)
-        self.kernel = FakeKernel(clock=FakeClock())
+        self.kernel = FakeKernel(clock=FakeClock(), apparmor=("docker-default",))
         self.faults = PointedFaults()
         self.kernel.faults = self.faults
         self.kernel.make_layer("/srv/shared", system=False)
         self.rootfs = FakeRootfs(self.kernel)
         self.lives = 0
+        self.registry = SimulatedRegistry()
         self.store: SimulatedStore | None = None
         self.failing: set[str] = set()
         """Calls that fail once."""
@@ -62,6 +64,7 @@ class World:
         self.lives += 1
         self.kernel.forget_engine()
         self.faults.life = life
+        self.registry.life = life
         self.store = SimulatedStore(self.disk, self.codec, life, self.dice)
         try:
             with life.scope:
@@ -91,9 +94,10 @@ class World:
             SequentialIds(f"{self.seed}/{self.lives}"),
             MortalOutputs(self.kernel.logs, life),  # type: ignore[arg-type]
             MortalRootfs(self.rootfs, life, self.failing),
-            MortalImages(SimulatedImages(self.disk, life), life),
+            MortalImages(SimulatedImages(self.disk, life), life, self.failing),
             PLACES,
             HostFiles(),
+            registry=self.registry,
         )
 
     def _acknowledge(self, events: list[StoredEvent]) -> None:

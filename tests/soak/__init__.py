@@ -2,6 +2,7 @@
 
     python -m tests.soak --cycles N     run and remove N containers; the slope of memory, descriptors, threads, files and log bytes
     python -m tests.soak --kills N      N times SIGKILL with --containers running: none dies, no output is lost, all ends are known
+    python -m tests.soak --restarts N   a crash loop on the fake kernel, with a real log: how large it and its archives become
 
-Needs root. The daemon is one of the soak's own, below a temporary directory.
+The first two need root. The daemon is one of the soak's own, below a temporary directory.
 """

@@ -55,6 +55,8 @@ def add(state: EngineState, command: commands.AddImage) -> Decision:
         decided.append(command.imported)
     if command.reference:
         decided += _tag(state, image, command.reference)
+    if command.repository_digest:
+        decided += _learn(state, image, command.repository_digest)
     return decided
 
 
@@ -73,23 +75,71 @@ def _tag(state: EngineState, image: str, reference: str) -> list[events.ImageEve
     return [*moved, events.ImageTagged(image, reference)]
 
 
+def learn_digest(state: EngineState, command: commands.LearnDigest) -> Decision:
+    image = find_image(state, command.image)
+    if isinstance(image, Rejection):
+        return image
+    return _learn(state, image.id, command.repository_digest)
+
+
+def _learn(state: EngineState, image: str, reference: str) -> list[events.ImageEvent]:
+    return [] if state.references.get(reference) == image else [events.ImageDigestLearned(image, reference)]
+
+
+def load(state: EngineState, command: commands.LoadImage) -> Decision:
+    image = command.imported.image
+    added = add(state, commands.AddImage(command.imported))
+    if isinstance(added, Rejection):
+        return added
+    named = [event for reference in command.references for event in _tag(state, image, reference)]
+    return [*added, *named, events.ImageLoaded(image)]
+
+
+def prune(state: EngineState, command: commands.PruneImages) -> Decision:
+    used = {container.image_id for container in state.containers.values()}
+    decided: list[events.ImageEvent] = []
+    for key in command.images:
+        image = state.images.get(key)
+        if image is None or image.status is not ImageStatus.PRESENT or key in used or (image.references and not command.tagged):
+            continue
+        decided += [events.ImageUntagged(key, name) for name in (*image.references, *image.digests)]
+        decided.append(events.ImageRemoving(key))
+    return decided
+
+
 def remove(state: EngineState, command: commands.RemoveImage) -> Decision:
     image = find_image(state, command.image)
     if isinstance(image, Rejection):
         return image
+    names = [*image.references, *image.digests]
     by_id = _by_id(state, command.image) is image
-    if by_id and len(image.references) > 1 and not command.force:
+    if by_id and not command.force and (len(image.references) > 1 or len({_repository(name) for name in names}) > 1):
         return Conflict(
             f"conflict: unable to delete {_short(image.id)} (must be forced) - image is referenced in multiple repositories"
         )
-    untagged = image.references if by_id else [str(parse_reference(command.image))]
+    untagged = names if by_id else _named_with(image, str(parse_reference(command.image)))
     decided: list[events.ImageEvent] = [events.ImageUntagged(image.id, reference) for reference in untagged]
-    if len(untagged) < len(image.references):
+    if len(untagged) < len(names):
         return decided
     used = _users(state, image, by_id or command.force)
-    if used is not None:
-        return used if by_id or not command.force else decided
-    return [*decided, events.ImageRemoving(image.id)]
+    if used is None:
+        return [*decided, events.ImageRemoving(image.id)]
+    # Forced, the names go; the image stays for as long as a container needs its layers, and is dangling from then on.
+    hard = by_id and any(container.alive for container in state.containers.values() if container.image_id == image.id)
+    return decided if command.force and decided and not hard else used
+
+
+def _named_with(image: Image, reference: str) -> list[str]:
+    """The name, and with the last tag of a repository the digests that the image is known by there."""
+    repository = _repository(reference)
+    left = [name for name in image.references if name != reference and _repository(name) == repository]
+    if left or reference in image.digests:
+        return [reference]
+    return [reference, *(name for name in image.digests if _repository(name) == repository)]
+
+
+def _repository(reference: str) -> str:
+    return parse_reference(reference).name
 
 
 def _users(state: EngineState, image: Image, by_id: bool) -> Conflict | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from docket.domain.log import Event
+from docket.domain.oci.manifest import OCI_MANIFEST
 
 
 class ImageDefaults(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,6 +46,11 @@ class ImageImported(ImageEvent, frozen=True, gc=False, omit_defaults=True):
     author: str = ""
     comment: str = ""
     source: str = ""
+    variant: str = ""
+    manifest_type: str = OCI_MANIFEST
+    """The media type under which the manifest is read."""
+    origin: str = "import"
+    """The job that brought it: import, load, pull or commit."""
 
 
 class ImageTagged(ImageEvent, frozen=True, gc=False):
@@ -53,8 +59,24 @@ class ImageTagged(ImageEvent, frozen=True, gc=False):
     reference: str
 
 
-class ImageUntagged(ImageEvent, frozen=True, gc=False):
+class ImageDigestLearned(ImageEvent, frozen=True, gc=False):
+    """A registry has the image under ``reference``, a repository with a digest, which means this image from now on."""
+
     reference: str
+
+
+class ImageUntagged(ImageEvent, frozen=True, gc=False):
+    """``reference``, a tag or a repository's digest, means the image no more."""
+
+    reference: str
+
+
+class ImageLoaded(ImageEvent, frozen=True, gc=False):
+    """The image came out of an archive, for the first time or again."""
+
+
+class ImageSaved(ImageEvent, frozen=True, gc=False):
+    """The image was written into an archive, whole."""
 
 
 class ImageRemoving(ImageEvent, frozen=True, gc=False):
@@ -65,4 +87,13 @@ class ImageRemoved(ImageEvent, frozen=True, gc=False):
     pass
 
 
-EVENTS: tuple[type[ImageEvent], ...] = (ImageImported, ImageTagged, ImageUntagged, ImageRemoving, ImageRemoved)
+EVENTS: tuple[type[ImageEvent], ...] = (
+    ImageImported,
+    ImageTagged,
+    ImageDigestLearned,
+    ImageUntagged,
+    ImageLoaded,
+    ImageSaved,
+    ImageRemoving,
+    ImageRemoved,
+)

@@ -24,10 +24,12 @@ def evolve(state: EngineState, event: events.ImageEvent, time_ns: int) -> None:
         image.references.append(event.reference)
         image.tagged_ns = time_ns
         state.references[event.reference] = image.id
+    elif isinstance(event, events.ImageDigestLearned):
+        _learn(state, image, event.reference)
     elif isinstance(event, events.ImageUntagged):
         _untag(state, image, event.reference)
     elif isinstance(event, events.ImageRemoved):
-        for reference in list(image.references):
+        for reference in [*image.references, *image.digests]:
             _untag(state, image, reference)
         del state.images[image.id]
 
@@ -46,11 +48,24 @@ def _imported(state: EngineState, event: events.ImageImported, time_ns: int) -> 
         event.author,
         event.comment,
         event.source,
+        variant=event.variant,
+        manifest_type=event.manifest_type,
+        origin=event.origin,
     )
 
 
+def _learn(state: EngineState, image: Image, reference: str) -> None:
+    """An index has one digest for the images of all platforms: the one that was pulled last is meant."""
+    holder = state.images.get(state.references.get(reference, ""))
+    if holder is not None:
+        holder.digests.remove(reference)
+    image.digests.append(reference)
+    state.references[reference] = image.id
+
+
 def _untag(state: EngineState, image: Image, reference: str) -> None:
-    if reference in image.references:
-        image.references.remove(reference)
+    for names in (image.references, image.digests):
+        if reference in names:
+            names.remove(reference)
     if state.references.get(reference) == image.id:
         del state.references[reference]

@@ -8,6 +8,7 @@ import msgspec
 
 from docket.domain.model.image import events
 from docket.domain.model.image.events import ImageDefaults
+from docket.domain.oci.manifest import OCI_MANIFEST
 
 
 class ImageStatus(StrEnum):
@@ -19,6 +20,7 @@ TRANSITIONS: dict[ImageStatus, dict[type[events.ImageEvent], ImageStatus]] = {
     ImageStatus.PRESENT: {
         events.ImageImported: ImageStatus.PRESENT,
         events.ImageTagged: ImageStatus.PRESENT,
+        events.ImageDigestLearned: ImageStatus.PRESENT,
         events.ImageUntagged: ImageStatus.PRESENT,
         events.ImageRemoving: ImageStatus.REMOVING,
     },
@@ -43,5 +45,11 @@ class Image(msgspec.Struct):
     comment: str = ""
     source: str = ""
     references: list[str] = []
+    """Tags, in the order in which it got them."""
     status: ImageStatus = ImageStatus.PRESENT
     tagged_ns: int = 0
+    variant: str = ""
+    manifest_type: str = OCI_MANIFEST
+    origin: str = "import"
+    digests: list[str] = []
+    """Repositories with the digest that their registry has the image under."""
