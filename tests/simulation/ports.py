@@ -10,7 +10,7 @@ import trio
 from tests.simulation.disk import Disk
 from tests.simulation.life import Killed, Life
 
-from docket.domain.errors import KernelError
+from docket.domain.errors import KernelError, Unavailable
 from docket.domain.log import Batch, Fate, Seal, StoredEvent
 from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.oci.digest import Digest, digest_of
@@ -228,7 +228,7 @@ class SimulatedImages:
         return digest
 
     async def import_base(self) -> tuple[str, ImageImported]:
-        raise AssertionError("the simulation imports its own images")
+        raise Unavailable("docket/base cannot be made: the simulation imports its own images")
 
     async def save(self, images: Sequence[SavedImage]) -> AsyncGenerator[bytes, None]:
         for image in images:
@@ -255,11 +255,16 @@ class SimulatedImages:
         return SimulatedIngest(self._disk, self._life)
 
     async def document(self, digest: str) -> bytes:
+        return self._content(digest)
+
+    def _content(self, digest: str) -> bytes:
+        if digest not in self._disk.contents:
+            raise Unavailable(f"blob {digest} is not in the content store")
         return self._disk.contents[digest]
 
     async def blob(self, digest: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
         await trio.lowlevel.checkpoint()
-        yield self._disk.contents[digest][offset:]
+        yield self._content(digest)[offset:]
 
 
 class SimulatedIngest:

@@ -9,7 +9,7 @@ from tests.fuzz.targets import Target
 
 from docket.adapters.api.container_filters import label_test, name_pattern
 from docket.adapters.api.filters import parse_filters
-from docket.adapters.api.images import _glob
+from docket.adapters.api.image_json import _glob
 from docket.cli.template import Template
 from docket.cli.template_parser import TemplateError
 from docket.domain.errors import Rejected
