@@ -11,10 +11,10 @@ import os
 from docket.cli.client import quote
 from docket.cli.context import encode, write_all
 from docket.cli.errors import CliError, EngineError
-from docket.cli.json_light import loads
 from docket.cli.options import Command
 from docket.cli.sanitise import printable
 from docket.cli.tar import Reader, gathered, renamed
+from docket.domain.compact_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
