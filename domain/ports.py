@@ -13,10 +13,10 @@ import msgspec
 import trio
 
 from docket.domain.errors import KernelError
+from docket.domain.layer_commit import LayerCommit
 from docket.domain.log import Batch, Event, StoredEvent
 from docket.domain.model.image.events import ImageImported
 from docket.domain.oci.digest import Digest
-from docket.domain.oci.image_config import ExecutionParameters
 from docket.domain.oci.stack import StackedLayer
 from docket.domain.plan.operations import Operation, OperationResult, Plan
 
@@ -413,21 +413,6 @@ class OutputLogs(Protocol):
         ...
 
     async def remove(self, path: str) -> None: ...
-
-
-class LayerCommit(msgspec.Struct, frozen=True):
-    """An image to be made of another one and a writable layer."""
-
-    parent: str
-    """The digest of the other image's manifest."""
-    parent_size: int
-    upperdir: str
-    placeholders: frozenset[str]
-    """Paths of the layer that are left out where they are empty: see `docket.domain.plan.views`."""
-    parameters: ExecutionParameters
-    author: str = ""
-    comment: str = ""
-    created_by: str = ""
 
 
 class StoredImage(msgspec.Struct, frozen=True):

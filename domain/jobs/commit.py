@@ -11,6 +11,7 @@ import trio
 
 from docket.domain.engine import Engine, Job
 from docket.domain.errors import Conflict, PortError, Rejected
+from docket.domain.layer_commit import LayerCommit
 from docket.domain.model.container import events
 from docket.domain.model.container.commands import CommitContainer, FinishCommit, UnpauseContainer
 from docket.domain.model.container.spec import ContainerSpec
@@ -20,7 +21,6 @@ from docket.domain.oci.changes import apply_changes
 from docket.domain.oci.image_config import Empty, ExecutionParameters
 from docket.domain.oci.merge import merged
 from docket.domain.plan.views import PLACEHOLDERS
-from docket.domain.ports import LayerCommit
 
 
 class Commit(msgspec.Struct, frozen=True):

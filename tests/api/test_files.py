@@ -358,6 +358,19 @@ def test_commit_freezes_meanwhile_and_leaves_a_paused_container_paused(daemon: D
     daemon.out("unpause", name)
 
 
+def test_a_commit_is_told_to_those_who_watch(daemon: Daemon) -> None:
+    """Docker's message, with the image and its name; the pause around it is told too."""
+    name = container(daemon, "running")
+    made = daemon.out("commit", "-m", "why", name, "told:1")
+    lines = daemon.out("events", "--since", "1", "--until", "0s", "--filter", f"container={name}", "--format", "{{json .}}")
+    messages = [json.loads(line) for line in lines.splitlines()]
+    assert [each["Action"] for each in messages][-3:] == ["pause", "unpause", "commit"]
+    commit = next(each for each in messages if each["Action"] == "commit")
+    attributes = commit["Actor"]["Attributes"]
+    assert (attributes["imageID"], attributes["comment"]) == (made, "why")
+    assert attributes["imageRef"].endswith("told:1")
+
+
 def test_commit_of_the_unknown_is_refused(daemon: Daemon) -> None:
     """With Docker's texts; a wrong change before anything is done."""
     assert "No such container: nosuch" in daemon.docker("commit", "nosuch").stderr

@@ -14,11 +14,11 @@ from docket.adapters.images.content_store import ContentStore
 from docket.adapters.images.importer import ImageImporter, ImportedImage
 from docket.adapters.images.layers import OverlaySnapshotter
 from docket.domain.errors import PortError, Rejected
+from docket.domain.layer_commit import LayerCommit
 from docket.domain.oci.chain_id import chain_ids
 from docket.domain.oci.descriptor import Platform
 from docket.domain.oci.image_config import ExecutionParameters
 from docket.domain.oci.manifest import OCI_MANIFEST, Manifest, decode_manifest
-from docket.domain.ports import LayerCommit
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("descriptors")]
 CREATED = "2026-01-02T03:04:05Z"
