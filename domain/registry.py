@@ -22,7 +22,7 @@ from docket.domain.oci.reference import Reference
 class RegistryError(PortError):
     """A registry could not be asked, or refused. ``kind`` says what that means for who asked:
 
-    ``not found``, ``unauthorized``, ``denied``, ``invalid`` (it answered what cannot be right), or ``failed`` (all else).
+    ``not found``, ``unauthorized``, ``login refused``, ``denied``, ``invalid`` (it answered what cannot be right), or ``failed``.
     """
 
     def __init__(self, message: str, kind: str = "failed") -> None:

@@ -15,7 +15,9 @@ _STATUS: dict[type[errors.Rejection], int] = {
     errors.Unsupported: 501,
 }
 
-_REGISTRY_STATUS = {"not found": 404, "denied": 403, "unauthorized": 401}
+_REGISTRY_STATUS = {"not found": 404, "denied": 403, "login refused": 401}
+# Without a password, or with a wrong one, a pull is 500, as with dockerd: at 401 the docker CLI asks for a login, also where nobody
+# can answer, and hangs.
 
 
 def to_response(error: Exception) -> Response | None:

@@ -97,7 +97,7 @@ def _asked(name: str, tag: str) -> Reference:
         return parse_reference(name, default_tag=False)
     bare = parse_reference(name, default_tag=False)
     repository = Reference(bare.domain, bare.path)
-    return parse_reference(f"{repository}{'@' if ':' in tag else ':'}{tag}")
+    return parse_reference(f"{repository}@{tag}") if ":" in tag else repository.with_tag(tag)
 
 
 def credentials_of(request: Request) -> Credentials:

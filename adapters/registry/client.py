@@ -226,7 +226,7 @@ def _reason(error: BaseException) -> str:
             if "WRONG_VERSION_NUMBER" in (cause.reason or "") or "RECORD_LAYER" in (cause.reason or ""):
                 return "http: server gave HTTP response to HTTPS client"
             return f"tls: {(cause.reason or str(cause)).lower().replace('_', ' ')}"
-        cause = cause.__cause__
+        cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpcore2.ReadTimeout | httpcore2.WriteTimeout):
         return "the registry does not answer in time"
     if isinstance(error, httpcore2.ReadError | httpcore2.WriteError | httpcore2.RemoteProtocolError):

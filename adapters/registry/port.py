@@ -73,8 +73,8 @@ class Registries:
                     failure = error
                 except RegistryError as error:
                     if error.kind == "unauthorized" and str(error).startswith("unauthorized: authentication required"):
-                        raise RegistryError(_STATUS_OF_LOGIN.format(address=url), "unauthorized") from error
-                    raise
+                        raise RegistryError(_STATUS_OF_LOGIN.format(address=url), "login refused") from error
+                    raise RegistryError(str(error), "login refused" if error.kind == "unauthorized" else error.kind) from error
         raise failure or RegistryError(f"{credentials.server_address}: no endpoint")
 
     async def search(self, term: str, limit: int, credentials: Credentials, settings: EngineSettings) -> tuple[Found, ...]:

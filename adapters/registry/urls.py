@@ -74,6 +74,8 @@ def parse_url(text: str, base: Url | None = None) -> Url:
 def _host(name: str, text: str) -> str:
     if ":" in name:
         try:
+            if "%" in name:
+                raise ValueError("a zone means something on one machine only")
             return str(ipaddress.IPv6Address(name))
         except ValueError as error:
             raise _refused(text, "its host is no address") from error

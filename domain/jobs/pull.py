@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from docket.domain.engine import Engine, Job
-from docket.domain.errors import DigestMismatch, NotFound, Rejected
+from docket.domain.errors import DigestMismatch, KernelError, NotFound, PortError, Rejected
 from docket.domain.model import texts
 from docket.domain.model.transfer import events
 from docket.domain.model.transfer.commands import CompletePull
@@ -200,9 +200,11 @@ async def _fetch_layers(engine: Engine, job: Job, transfer: str, repository: Rep
             scope.cancel()
 
     missing = []
+    is_known = wanted.document.config.digest in engine.state.images  # then nothing is said of its layers, as by Docker
     for layer in wanted.layers:
         if engine.ports.images.ingest.has_layer(layer):
-            request.progress(Step("Already exists", short(layer.descriptor.digest), moves=True))
+            if not is_known:
+                request.progress(Step("Already exists", short(layer.descriptor.digest), moves=True))
         else:
             missing.append(layer)
             request.progress(Step("Pulling fs layer", short(layer.descriptor.digest), moves=True))
@@ -226,10 +228,14 @@ async def _fetch_layer(engine: Engine, job: Job, transfer: str, repository: Repo
         try:
             await _ingested(engine, repository, layer, told)
             break
-        except DigestMismatch as error:
+        except (RegistryError, KernelError):
+            raise
+        except PortError as error:
             if last:
-                text = f"filesystem layer verification failed for digest {blob.digest}: {error}"
-                raise RegistryError(text, "invalid") from error
+                what = "failed to register layer"
+                if isinstance(error, DigestMismatch):
+                    what = "filesystem layer verification failed for digest"
+                raise RegistryError(f"{what} {blob.digest}: {error}", "invalid") from error
     engine.note([events.LayerFetched(transfer, blob.digest, blob.size, layer.diff_id, layer.chain_id)], job)
     for status in ("Verifying Checksum", "Download complete", "Pull complete"):
         request.progress(Step(status, name, moves=True))

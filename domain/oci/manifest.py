@@ -73,8 +73,8 @@ def decode_manifest(data: bytes, media_type: str) -> Manifest | Index:
         raise InvalidDocument(f"{what}: says of itself that it is {outline.media_type[:100]!r}")
     _check_outline(outline, media_type, what)
     if media_type in INDEX_TYPES:
-        return _bounded_index(decode_strict(data, Index, what), what)
-    return _bounded_manifest(decode_strict(data, Manifest, what), what)
+        return decode_strict(data, Index, what)
+    return decode_strict(data, Manifest, what)
 
 
 def _check_outline(outline: _Document, media_type: str, what: str) -> None:
@@ -85,15 +85,8 @@ def _check_outline(outline: _Document, media_type: str, what: str) -> None:
         raise InvalidDocument(f"{what}: an index with layers")
     if media_type in MANIFEST_TYPES and outline.manifests is not None:
         raise InvalidDocument(f"{what}: an image manifest with manifests")
-
-
-def _bounded_manifest(manifest: Manifest, what: str) -> Manifest:
-    if len(manifest.layers) > MAX_LAYERS:
-        raise InvalidDocument(f"{what}: {len(manifest.layers)} layers, at most {MAX_LAYERS} can be stacked")
-    return manifest
-
-
-def _bounded_index(index: Index, what: str) -> Index:
-    if len(index.manifests) > MAX_INDEX_ENTRIES:
-        raise InvalidDocument(f"{what}: {len(index.manifests)} manifests, at most {MAX_INDEX_ENTRIES} are read")
-    return index
+    # Counted before each is looked at, which takes a while with very many.
+    if outline.manifests is not None and len(outline.manifests) > MAX_INDEX_ENTRIES:
+        raise InvalidDocument(f"{what}: {len(outline.manifests)} manifests, at most {MAX_INDEX_ENTRIES} are read")
+    if outline.layers is not None and len(outline.layers) > MAX_LAYERS:
+        raise InvalidDocument(f"{what}: {len(outline.layers)} layers, at most {MAX_LAYERS} can be stacked")

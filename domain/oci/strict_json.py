@@ -9,6 +9,7 @@ than 4 MiB, more than 32 levels, more than 200,000 values.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -111,8 +112,7 @@ def _check_case(raw: Any, kind: Any) -> None:
 
 
 def _check_object(raw: dict[str, Any], struct: type[msgspec.Struct]) -> None:
-    fields = msgspec.structs.fields(struct)
-    known = {field.encode_name.casefold(): field for field in fields}
+    known = _fields_of(struct)
     for key, value in raw.items():
         field = known.get(key.casefold())
         if field is None:
@@ -120,6 +120,12 @@ def _check_object(raw: dict[str, Any], struct: type[msgspec.Struct]) -> None:
         if field.encode_name != key:
             raise ValueError(f"key {key!r} differs from {field.encode_name!r} in case only")
         _check_case(value, field.type)
+
+
+@functools.cache
+def _fields_of(struct: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """By name, whatever its case. A document has many objects of few types."""
+    return {field.encode_name.casefold(): field for field in msgspec.structs.fields(struct)}
 
 
 def _structs_in(kind: Any) -> Iterator[type[msgspec.Struct]]:
