@@ -1,7 +1,7 @@
 """The Dockerfile instructions of ``docker import --change`` and ``docker commit --change``, applied to an image's parameters.
 
-Allowed are CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME
-and WORKDIR; nothing that would run or copy anything. Error texts are Docker's. Pure: the same parameters and changes give the same result.
+Allowed are CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR; nothing that would run
+or copy anything. Error texts are Docker's. Pure: the same parameters and changes give the same result.
 """
 
 from __future__ import annotations
