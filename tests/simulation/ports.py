@@ -11,6 +11,7 @@ from tests.simulation.disk import Disk
 from tests.simulation.life import Killed, Life
 
 from docket.domain.errors import KernelError, Unavailable
+from docket.domain.layer_commit import LayerCommit
 from docket.domain.log import Batch, Fate, Seal, StoredEvent
 from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.oci.digest import Digest, digest_of
@@ -22,7 +23,6 @@ from docket.domain.ports import (
     HostFacts,
     Images,
     Kernel,
-    LayerCommit,
     LoadedImage,
     OutputLogs,
     Rootfs,
