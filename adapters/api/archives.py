@@ -200,7 +200,7 @@ async def _usage(engine: Engine) -> dict[str, Any]:
         rows.append({**summary(container, engine.ports.clock.now_ns()), "SizeRw": written, "SizeRootFs": root})
     return {
         "LayersSize": sum(measured.layers.values()),
-        "Images": [{**row(engine, image), "SharedSize": shared[image.id]} for image in images],
+        "Images": [{**row(state, image), "SharedSize": shared[image.id]} for image in images],
         "Containers": rows,
         "Volumes": [],
         "BuildCache": [],

@@ -101,6 +101,20 @@ def test_an_image_of_umoci_comes_with_its_digests(engine: Daemon, layered: Path,
 
 
 @needs("skopeo", "umoci")
+def test_the_store_itself_is_a_layout(engine: Daemon, tmp_path: Path) -> None:
+    """skopeo and umoci read the content store by the names that docket has, without a copy of anything."""
+    engine.out("tag", BASE, "here:1")
+    store = engine.root / "data/content"
+    for _ in range(100):
+        if "here:1" in run("umoci", "ls", "--layout", store).splitlines():
+            break
+        time.sleep(0.05)
+    raw = json.loads(run("skopeo", "inspect", "--raw", f"oci:{store}:here:1"))
+    assert raw["config"]["digest"] == image_id(engine, BASE)
+    engine.out("rmi", "here:1")
+
+
+@needs("skopeo", "umoci")
 def test_a_docker_archive_of_skopeo_gives_the_same_image(engine: Daemon, layered: Path, tmp_path: Path) -> None:
     """Its layers are unpacked archives with names of their own; the image id is the config's digest all the same."""
     archive = tmp_path / "two.tar"
