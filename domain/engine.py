@@ -18,6 +18,7 @@ import trio
 from docket.domain.arrivals import Arrivals
 from docket.domain.custody import Custody
 from docket.domain.errors import Rejected, Rejection, StoreError, StoreFailed
+from docket.domain.image_ports import Images
 from docket.domain.log import Batch, Event, Metadata, StoredEvent
 from docket.domain.model.container.decide import Unsettled, find_container
 from docket.domain.model.container.state import Container
@@ -32,7 +33,6 @@ from docket.domain.ports import (
     Clock,
     EventStore,
     Ids,
-    Images,
     Inventory,
     Kernel,
     OutputLogs,

@@ -36,7 +36,7 @@ from docket.event_store.codec import Codec
 from docket.event_store.memory import MemoryEventStore
 from docket.kernel.fake.faults import Fault, SimulatedCrash, crash_after, fail
 from docket.kernel.fake.kernel import FakeKernel
-from docket.kernel.fake.ports import FakeClock, FakeRootfs, SequentialIds
+from docket.kernel.fake.ports import FakeClock, FakeRootfs, NoGarbage, SequentialIds
 from docket.kernel.fake.streams import FakeEndpoint
 from docket.kernel.recording.format import RecordingInvalid
 from docket.kernel.recording.kernel import RecordingKernel
@@ -49,7 +49,7 @@ Scenario = Callable[[Engine], Awaitable[None]]
 
 def engine_on(kernel: FakeKernel, store: MemoryEventStore, nursery: trio.Nursery) -> Engine:
     """An engine whose kernel is recorded."""
-    images: Any = None
+    images: Any = NoGarbage()
     files = HostFiles("nameserver 192.0.2.1\n", "127.0.0.1 localhost\n")
     recording = RecordingKernel(kernel, store.save_recording, PLACES, files)
     ids = SequentialIds(str(store.head()))
