@@ -15,6 +15,7 @@ import trio
 from docket.adapters.api.errors import to_response
 from docket.adapters.api.info import API_VERSION
 from docket.adapters.api.routes import router
+from docket.adapters.files.port import ViewedFiles
 from docket.adapters.host.inventory import HostInventory
 from docket.adapters.http import Listener, Request, Server
 from docket.adapters.images.content_store import ContentStore
@@ -39,6 +40,7 @@ from docket.kernel.history import KernelHistory
 from docket.kernel.linux.kernel import LinuxKernel
 from docket.kernel.linux.launching import Launcher
 from docket.kernel.linux.sampling import read_text
+from docket.kernel.linux.views import LinuxViews
 from docket.kernel.recording.kernel import RecordingKernel
 
 _STATE_SCHEMA = 1
@@ -104,6 +106,7 @@ async def open_engine(places: Places, launcher: Launcher, settings: EngineSettin
                 report,
                 HostInventory(places, kernel.host().cgroup_root, content, snapshotter),
                 Registries(os.environ),
+                ViewedFiles(LinuxViews()),
             )
             engine = Engine(ports, nursery, JOBS)
             engine.spawn(rootfs.run)

@@ -207,7 +207,7 @@ class Client:
         fields = {"Content-Type": "application/x-tar", "Transfer-Encoding": "chunked"}
         transport.send(self._head(method, path, query, fields))
         try:
-            for piece in pieces:
+            for piece in filter(None, pieces):  # an empty chunk would be the last
                 transport.send(b"%x\r\n%b\r\n" % (len(piece), piece))
             transport.send(b"0\r\n\r\n")
         except (BrokenPipeError, ConnectionResetError):

@@ -12,12 +12,16 @@ Row = tuple[str, str, str]
 COMMANDS: dict[str, Row] = {
     "attach": ("attach", "ATTACH", "Attach the terminal's streams to a running container"),
     "audit": ("history", "AUDIT", "Check that no event of the log was altered"),
+    "commit": ("files", "COMMIT", "Make an image of a container's changes"),
+    "cp": ("cp", "CP", "Copy files between a container and the local file system"),
     "create": ("create", "CREATE", "Create a container without starting it"),
     "daemon": ("daemon", "DAEMON", "Run the engine"),
+    "diff": ("files", "DIFF", "List what changed in a container's files"),
     "events": ("events", "EVENTS", "Show what happens in the engine as it happens"),
     "exec": ("exec", "EXEC", "Run a command in a running container"),
     "explain": ("history", "EXPLAIN", "Show the kernel's part of a container or job as shell commands"),
     "forget": ("history", "FORGET", "Erase a container's secrets from the whole history"),
+    "export": ("files", "EXPORT", "Write a container's files as a tar archive"),
     "fsck": ("fsck", "FSCK", "Check log, images, containers and kernel against each other"),
     "history": ("archives", "HISTORY", "Show how an image came to be"),
     "images": ("images", "IMAGES", "List images"),
@@ -52,7 +56,9 @@ COMMANDS: dict[str, Row] = {
     "wait": ("lifecycle", "WAIT", "Wait until containers stop and print their exit codes"),
 }
 
-_CONTAINER = "attach create exec kill logs pause rename restart rm run start stats stop top unpause wait".split()
+_CONTAINER = (
+    "attach commit cp create diff exec export kill logs pause rename restart rm run start stats stop top unpause wait".split()
+)
 
 # Grouped spellings: `docket container ls` is `docket ps`, said with other words.
 GROUPS: dict[str, tuple[str, dict[str, str]]] = {

@@ -1,4 +1,4 @@
-"""Images on disk as the domain needs them: the port, and the values that cross it (see `docket.domain.ports`)."""
+"""Images on disk: the role of whoever keeps them, and the values that cross it. Reached through `docket.domain.ports`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from docket.domain.layer_commit import LayerCommit
 from docket.domain.model.image.events import ImageImported
 from docket.domain.oci.digest import Digest
 from docket.domain.oci.stack import StackedLayer
@@ -110,4 +111,8 @@ class Images(Protocol):
 
     async def import_base(self) -> tuple[str, ImageImported]:
         """Assemble the embedded image; ``(reference, image)``."""
+        ...
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        """Make an image of the parent's layers and the writable layer. Raises `PortError`, `Rejected`."""
         ...

@@ -20,6 +20,7 @@ import trio
 from docket.domain.engine import Engine, Job
 from docket.domain.errors import PortError, Rejected
 from docket.domain.jobs import launching, start
+from docket.domain.jobs.commit import settle_commit
 from docket.domain.jobs.images import is_being_removed
 from docket.domain.jobs.remove import finish_removal, remove_container
 from docket.domain.jobs.update import apply
@@ -55,6 +56,7 @@ async def _recover(engine: Engine, job: Job) -> None:
     )
     await _side_by_side([partial(_settle, engine, job, each) for each in engine.state.containers.values()])
     await _side_by_side([partial(_settle_update, engine, job, each) for each in engine.state.containers.values()])
+    await _side_by_side([partial(settle_commit, engine, job, each) for each in engine.state.containers.values()])
     await _side_by_side([partial(settle_exec, engine, job, each) for each in engine.state.execs.values()])
     removing = [key for key in engine.state.images if is_being_removed(engine, key)]
     await engine.record([ImageRemoved(key) for key in removing], job)
@@ -161,11 +163,11 @@ async def _remove(engine: Engine, job: Job, container: Container) -> None:
 async def _reclaim(engine: Engine, job: Job) -> None:
     """Take back what processes left whose end is in the log, or that the log does not know at all."""
     ports, state = engine.ports, engine.state
-    places, host = ports.places, ports.kernel.host()
+    places = ports.places
     ended = [key for key, each in state.containers.items() if each.run and not each.alive]
     traces = {places.exit_file(key): key for key in ended}
     # The cgroups of other engines stand beside this one's own: only those that the log names are taken back.
-    traces |= {path: key for key in ended if (path := places.cgroup(host, key))}
+    traces |= {path: key for key in ended if (path := _cgroup(engine, key))}
     traces |= {places.exit_file(each.container, key): key for key, each in state.execs.items() if not each.running}
     try:
         left = await ports.kernel.remains([places.shims, places.runtimes], list(traces))
@@ -213,6 +215,12 @@ async def _end(engine: Engine, job: Job, key: str, exit_file: str) -> None:
         engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
 
 
+def _cgroup(engine: Engine, key: str) -> str:
+    container = engine.state.containers.get(key)
+    parent = container.spec.cgroup_parent if container is not None else ""
+    return engine.ports.places.cgroup(engine.ports.kernel.host(), key, parent)
+
+
 def _undos(engine: Engine, key: str) -> tuple[Operation, ...]:
-    cgroup = engine.ports.places.cgroup(engine.ports.kernel.host(), key)
+    cgroup = _cgroup(engine, key)
     return (*((RemoveCgroup(cgroup),) if cgroup else ()), *reclaim(key, engine.ports.places))

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from docket.adapters.api import archives, containers, event_messages, exec, history, images, registry, stats, system
+from docket.adapters.api import (
+    archives,
+    commit,
+    container_files,
+    containers,
+    event_messages,
+    exec,
+    history,
+    images,
+    registry,
+    stats,
+    system,
+)
 from docket.adapters.http import Router
 from docket.domain.engine import Engine
 
@@ -13,6 +25,8 @@ def router(engine: Engine, kernel: history.KernelHistory) -> Router:
         [
             *system.routes(engine),
             *containers.routes(engine),
+            *container_files.routes(engine),
+            *commit.routes(engine),
             *event_messages.routes(engine),
             *stats.routes(engine),
             *exec.routes(engine),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 
 import trio
 
 from docket.adapters.images.archive_writing import write_archive
 from docket.adapters.images.base_image import REFERENCE, host_platform, import_base
+from docket.adapters.images.chunks import blocking
+from docket.adapters.images.committer import ImageCommitter
 from docket.adapters.images.content_store import ContentStore
 from docket.adapters.images.describing import describe
 from docket.adapters.images.importer import ImageImporter, ImportedImage
@@ -17,9 +19,10 @@ from docket.adapters.images.layers import OverlaySnapshotter
 from docket.adapters.images.loading import load_archive
 from docket.adapters.images.sweeping import sweep
 from docket.adapters.images.tar_reader import TarLimits
-from docket.domain.image_ports import LoadedImage, SavedImage, StoredImage, Swept
+from docket.domain.layer_commit import LayerCommit
 from docket.domain.model.image.events import ImageImported
 from docket.domain.oci.digest import Digest
+from docket.domain.ports import LoadedImage, SavedImage, StoredImage, Swept
 
 _PIECE = 1 << 20
 
@@ -33,21 +36,25 @@ class ImageImports:
         self._snapshotter = snapshotter
         self.ingest = ImageIngest(store, snapshotter)
         self._importer = ImageImporter(store, snapshotter)
+        self._committer = ImageCommitter(store, snapshotter)
 
     async def import_archive(
         self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
     ) -> ImageImported:
-        created = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        created = _now()
 
         def work() -> ImportedImage:
             return self._importer.import_tar(
-                _blocking(chunks), created=created, platform=host_platform(), changes=changes, message=message
+                blocking(chunks), created=created, platform=host_platform(), changes=changes, message=message
             )
 
         return described(await trio.to_thread.run_sync(work), source)
 
     async def import_base(self) -> tuple[str, ImageImported]:
         return REFERENCE, described(await trio.to_thread.run_sync(import_base, self._importer), "")
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        return described(await trio.to_thread.run_sync(self._committer.commit, commit, _now()), "", "commit")
 
     async def document(self, digest: Digest) -> bytes:
         """See the port."""
@@ -75,19 +82,10 @@ class ImageImports:
                 yield piece
 
 
-def _blocking(chunks: AsyncIterator[bytes]) -> Iterator[bytes]:
-    """The chunks, asked for one by one from the worker thread."""
-    while True:
-        chunk: bytes | None = trio.from_thread.run(_next_or_none, chunks)
-        if chunk is None:
-            return
-        yield chunk
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
-async def _next_or_none(chunks: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(chunks, None)
-
-
-def described(imported: ImportedImage, source: str) -> ImageImported:
+def described(imported: ImportedImage, source: str, origin: str = "import") -> ImageImported:
     """The event that says that this image is whole."""
-    return describe(imported.image_id, imported.config, imported.manifest.digest, imported.size, source=source)
+    return describe(imported.image_id, imported.config, imported.manifest.digest, imported.size, origin=origin, source=source)

@@ -3,7 +3,7 @@
 Whatever the archive says, nothing outside the directory is created, changed or read (S19, S20): each member's parent is a
 descriptor from `Tree`, the last part of its name is created with O_EXCL or a call that follows no link, and owner, mode, times
 and attributes are set on the new object's descriptor. What is kept: owners, all mode bits, times to the nanosecond, hard
-links, devices, and attributes in `_KEPT_XATTRS`.
+links, devices, and attributes in `KEPT_XATTRS`.
 
     .wh.NAME                 a character device 0:0; an opaque mark if this layer itself has a directory NAME
     .wh..wh..opq             trusted.overlay.opaque=y on the directory
@@ -49,8 +49,8 @@ MAX_DIRECTORIES = 250_000
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALL = 1024 * 1024
-_KEPT_XATTRS = (b"user.", b"trusted.", b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default")
-_DROPPED_XATTRS = (b"trusted.overlay.", b"user.overlay.")
+KEPT_XATTRS = (b"user.", b"trusted.", b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default")
+DROPPED_XATTRS = (b"trusted.overlay.", b"user.overlay.")
 _BLAMED = frozenset(
     {
         *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
@@ -71,7 +71,7 @@ class Unpacked(msgspec.Struct):
 
 def unpack_layer(reader: TarReader, root: int) -> Unpacked:
     """Unpacks every member below the descriptor ``root``; raises `InvalidArchive`, or `OSError` for what the disk refuses."""
-    unpacker = _Unpacker(reader, root)
+    unpacker = Unpacker(reader, Tree(root))
     try:
         for member in reader:
             unpacker.add(member)
@@ -81,10 +81,12 @@ def unpack_layer(reader: TarReader, root: int) -> Unpacked:
     return unpacker.result
 
 
-class _Unpacker:
-    def __init__(self, reader: TarReader, root: int) -> None:
+class Unpacker:
+    """Unpacks member by member into ``tree``. Who has other rules for names overrides `place`."""
+
+    def __init__(self, reader: TarReader, tree: Tree) -> None:
         self.reader = reader
-        self.tree = Tree(root)
+        self.tree = tree
         self.result = Unpacked()
         self._directory_times: dict[bytes, int] = {}
 
@@ -93,18 +95,23 @@ class _Unpacker:
         if member.uid > MAX_ID or member.gid > MAX_ID:
             raise InvalidArchive(f"member {show(path)}: owner {member.uid}:{member.gid} is out of range")
         self.result.members += 1
-        parent_path, _, name = path.rpartition(b"/")
         try:
-            if WHITEOUT_PREFIX in path and self._marker(member, parent_path, name, path):
-                return
-            if not path:
-                self._root(member)
-                return
-            self._create(member, self.tree.directory(parent_path), name, path)
+            self.place(member, path)
         except OSError as error:
             raise _refused(path, error) from error
 
-    def _create(self, member: Member, parent: int, name: bytes, path: bytes) -> None:
+    def place(self, member: Member, path: bytes) -> None:
+        """Does what the member says; ``path`` is empty for the root."""
+        parent_path, _, name = path.rpartition(b"/")
+        if WHITEOUT_PREFIX in path and self._marker(member, parent_path, name, path):
+            return
+        if path:
+            self.create(member, self.tree.directory(parent_path), name, path)
+        else:
+            self._root(member)
+
+    def create(self, member: Member, parent: int, name: bytes, path: bytes) -> None:
+        """Makes the member in the directory ``parent``, in place of what has its name there."""
         kind = member.type
         if kind == REGULAR:
             self._file(member, parent, name)
@@ -203,6 +210,8 @@ class _Unpacker:
         # Opening a device may have effects and opening a FIFO waits: O_PATH does neither.
         descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
+            if stat.S_IFMT(os.fstat(descriptor).st_mode) != _KINDS[member.type]:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))  # a container has put something else there
             link = b"/proc/self/fd/%d" % descriptor
             os.chown(link, member.uid, member.gid)
             os.chmod(link, member.mode)
@@ -227,7 +236,7 @@ class _Unpacker:
 
     def _set_xattrs(self, member: Member, target: int | bytes, follow: bool = True) -> None:
         for name, value in (member.xattrs or {}).items():
-            if not name.startswith(_KEPT_XATTRS) or name.startswith(_DROPPED_XATTRS):
+            if not name.startswith(KEPT_XATTRS) or name.startswith(DROPPED_XATTRS):
                 continue
             if b"\0" in name or len(name) > 255:
                 raise InvalidArchive(f"member {show(member.name)}: an attribute with a wrong name")

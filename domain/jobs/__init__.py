@@ -8,9 +8,12 @@ from docket.domain.engine import Handler
 from docket.domain.jobs import (
     archives,
     attach,
+    commit,
+    compact,
     create,
     engine,
     exec_,
+    files,
     fsck,
     images,
     kill,
@@ -46,6 +49,11 @@ JOBS: dict[str, Handler] = {
     "attach": attach.attach,
     "exec_create": exec_.create,
     "exec_start": exec_.start,
+    "commit": commit.commit,
+    "changes": files.changes,
+    "export": files.export,
+    "archive_get": files.get,
+    "archive_put": files.put,
     "import": images.import_,
     "tag": images.tag,
     "rmi": images.remove,
@@ -59,6 +67,7 @@ JOBS: dict[str, Handler] = {
     "distribution": registry.distribution,
     "reload": engine.reload,
     "fsck": fsck.fsck,
+    "compact": compact.compact,
     "serveapi": serveapi.serveapi,
 }
 
@@ -68,5 +77,6 @@ REQUESTS: dict[str, type[int] | type[msgspec.Struct]] = {
     "restart": stop.Stop,
     "remove": remove.Remove,
     "update": Resources,
+    "commit": commit.Commit,
 }
 """The requests that may be recorded with a job, because they hold no secret and a replay needs them."""

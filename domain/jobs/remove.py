@@ -47,6 +47,7 @@ async def remove_container(engine: Engine, job: Job, container_id: str) -> None:
 
 async def finish_removal(engine: Engine, job: Job, container_id: str) -> None:
     """Effect and outcome of a removal whose intent is in the log. Raises `PortError`; that is in the log then."""
+    await engine.holds.free(container_id)
     releasing = engine.releasing.get(container_id)
     if releasing is not None:
         await releasing.wait()  # what is removed leaves nothing

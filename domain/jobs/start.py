@@ -37,6 +37,7 @@ async def start(engine: Engine, job: Job) -> None:
 
 async def perform_start(engine: Engine, job: Job, container: Container, run: int) -> None:
     """Carry out the intent. Raises `Rejected` with Docker's text when the container cannot run."""
+    await engine.holds.free(container.id)
     releasing = engine.releasing.get(container.id)
     if releasing is not None:
         await releasing.wait()  # the run before this one would otherwise be released over this one's head
@@ -119,7 +120,7 @@ def _prepare(engine: Engine, container: Container, of_host: HostDevices) -> tupl
         else None,
         run=container.run,
         attachments=tuple(engine.waiting.pop(container.id, ())),
-        cgroup=ports.places.cgroup(ports.kernel.host(), container.id),
+        cgroup=ports.places.cgroup(ports.kernel.host(), container.id, spec.cgroup_parent),
     )
     return confinement, plan, launch
 
@@ -150,11 +151,13 @@ def started(
         identity.pid,
         identity.start_time,
         identity.boot_id,
-        engine.ports.places.cgroup(engine.ports.kernel.host(), container.id),
+        engine.ports.places.cgroup(engine.ports.kernel.host(), container.id, container.spec.cgroup_parent),
         confinement.capabilities,
         confinement.no_new_privileges,
         confinement.seccomp_digest,
         container.spec.privileged,
+        confinement.apparmor,
+        container.spec.id_maps is not None,
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from docket.domain.errors import Rejection
 from docket.domain.log import Event
+from docket.domain.model import commits
 from docket.domain.model.container import commands as container_commands
 from docket.domain.model.container import decide as container
 from docket.domain.model.engine import commands as engine_commands
@@ -31,6 +32,8 @@ _DECIDERS: dict[type[msgspec.Struct], Callable[[EngineState, Any], Sequence[Even
     container_commands.UnpauseContainer: container.unpause,
     container_commands.RenameContainer: container.rename,
     container_commands.UpdateContainer: container.update,
+    container_commands.CommitContainer: container.commit,
+    container_commands.FinishCommit: commits.finish,
     container_commands.RemoveContainer: container.remove,
     exec_commands.CreateExec: exec_.create,
     exec_commands.StartExec: exec_.start,

@@ -94,6 +94,14 @@ def removal_in_progress(container: str) -> Conflict:
     return Conflict(f"removal of container {container} is already in progress")
 
 
+def cannot_commit_dead(container: str) -> Conflict:
+    return Conflict(f"You cannot commit container {container} which is Dead")
+
+
+def cannot_commit_removed(container: str) -> Conflict:
+    return Conflict(f"You cannot commit container {container} which is being removed")
+
+
 def missing_bind_source(path: str) -> InvalidArgument:
     return InvalidArgument(f'invalid mount config for type "bind": bind source path does not exist: {path}')
 

@@ -15,9 +15,13 @@ from docket.domain.confinement.proc_binds import BINDABLE_IN_PROC, inside_proc
 from docket.kernel.linux import abi, syscalls
 from docket.kernel.linux.context import Context
 from docket.kernel.linux.host import join_namespaces, read_small_file
+from docket.kernel.linux.id_mapping import OVERLAY
 from docket.kernel.linux.syscalls import SyscallError
 
 _PAGE = 4096
+_OVERLAY_OPTIONS = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
+"""A writable layer must hold its whole content, whatever the kernel's defaults: with redirects or metadata-only copies a layer
+made of it would lack files. A rename of an image's directory is then EXDEV, and programs copy instead, as under Docker."""
 _KERNEL_FILESYSTEMS = frozenset({"proc", "sysfs", "devpts", "mqueue", "cgroup2"})
 _KERNEL_DIRECTORIES = ("/dev", "/proc", "/sys")
 
@@ -69,7 +73,8 @@ def mount(context: Context, source: str, target: str, fstype: str, flags: list[s
 
 def mount_overlay(context: Context, lowerdirs: list[str], upperdir: str, workdir: str, target: str) -> None:
     """By mount(2) while the options fit in a page, else by fsconfig(2) ``lowerdir+``, which Linux 6.5 brought."""
-    upper = f",upperdir={upperdir},workdir={workdir}" if upperdir else ""
+    writable = {"upperdir": upperdir, "workdir": workdir, **_OVERLAY_OPTIONS} if upperdir else {}
+    upper = "".join(f",{key}={value}" for key, value in writable.items())
     data = f"lowerdir={':'.join(lowerdirs)}{upper}"
     if len(data) < _PAGE:
         for directory in (*lowerdirs, *((upperdir, workdir) if upperdir else ())):
@@ -80,13 +85,24 @@ def mount_overlay(context: Context, lowerdirs: list[str], upperdir: str, workdir
     try:
         for directory in lowerdirs:
             syscalls.fsconfig(fd, abi.FSCONFIG_SET_STRING, "lowerdir+", directory)
-        if upperdir:
-            syscalls.fsconfig(fd, abi.FSCONFIG_SET_STRING, "upperdir", upperdir)
-            syscalls.fsconfig(fd, abi.FSCONFIG_SET_STRING, "workdir", workdir)
+        for key, value in writable.items():
+            syscalls.fsconfig(fd, abi.FSCONFIG_SET_STRING, key, value)
         syscalls.fsconfig(fd, abi.FSCONFIG_CMD_CREATE)
         tree = syscalls.fsmount(fd)
     finally:
         os.close(fd)
+    try:
+        point = syscalls.openat2(abi.AT_FDCWD, target, abi.O_PATH, 0)
+        try:
+            syscalls.move_mount(tree, point, target)
+        finally:
+            os.close(point)
+    finally:
+        os.close(tree)
+
+
+def attach_overlay(context: Context, target: str) -> None:
+    tree = context.take(OVERLAY, False, "private")
     try:
         point = syscalls.openat2(abi.AT_FDCWD, target, abi.O_PATH, 0)
         try:
@@ -127,6 +143,14 @@ def mount_in_root(context: Context, fstype: str, target: str, flags: list[str], 
 def hold_tree(context: Context, source: str, recursive: bool, propagation: str) -> None:
     """Before the namespace's mounts become slaves a clone is still a peer of the host's mount, and stays one."""
     kind = propagation.removeprefix("r")
+    if kind != "private":
+        _require_propagation(source, kind)
+    deep = abi.AT_RECURSIVE if recursive else 0
+    tree = syscalls.open_tree(abi.AT_FDCWD, source, abi.OPEN_TREE_CLONE | deep)
+    context.hold(source, recursive, propagation, tree)
+
+
+def _require_propagation(source: str, kind: str) -> None:
     probe = syscalls.openat2(abi.AT_FDCWD, source, abi.O_PATH, 0)
     try:
         point, peers = mount_of(probe)
@@ -135,8 +159,6 @@ def hold_tree(context: Context, source: str, recursive: bool, propagation: str) 
     if "shared" not in peers and (kind == "shared" or "master" not in peers):
         wanted = "a shared" if kind == "shared" else "a shared or slave"
         raise SyscallError(f"path {source} is mounted on {point} but it is not {wanted} mount", EINVAL)
-    deep = abi.AT_RECURSIVE if recursive else 0
-    context.trees[source, recursive] = syscalls.open_tree(abi.AT_FDCWD, source, abi.OPEN_TREE_CLONE | deep)
 
 
 def hold_peer_tree(context: Context, pid: int, start_time: int, path: str) -> None:
@@ -149,7 +171,7 @@ def hold_peer_tree(context: Context, pid: int, start_time: int, path: str) -> No
             point = syscalls.openat2(abi.AT_FDCWD, path, abi.O_PATH, inside)
             try:
                 flags = abi.OPEN_TREE_CLONE | abi.AT_RECURSIVE | abi.AT_EMPTY_PATH
-                context.trees[f"{pid}:{path}", True] = syscalls.open_tree(point, "", flags)
+                context.hold(f"{pid}:{path}", True, "rslave", syscalls.open_tree(point, "", flags))
             finally:
                 os.close(point)
         finally:
@@ -170,7 +192,7 @@ def bind_in_root(
 ) -> None:
     deep = abi.AT_RECURSIVE if recursive else 0
     kind = propagation.removeprefix("r")
-    tree = context.trees.pop((source, recursive), -1) if kind != "private" else -1
+    tree = context.take(source, recursive, propagation)
     if tree < 0:
         tree = syscalls.open_tree(abi.AT_FDCWD, source, abi.OPEN_TREE_CLONE | deep)
     try:

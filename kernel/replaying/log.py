@@ -14,9 +14,15 @@ import trio
 
 from docket.domain.image_ports import Swept
 from docket.domain.log import Batch, Event, StoredEvent
-from docket.domain.model.container.events import ContainerRemoveFailed, ContainerStarted
+from docket.domain.model.container.events import (
+    ContainerCommitFailed,
+    ContainerCommitted,
+    ContainerRemoveFailed,
+    ContainerStarted,
+)
 from docket.domain.model.engine.events import EngineSwept
 from docket.domain.model.exec.events import ExecStarted
+from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.model.job.events import JobCompleted, JobFailed
 from docket.domain.ports import EventStore
 from docket.kernel.recording.format import Call
@@ -105,6 +111,18 @@ class RecordedLog:
         event = self.next_event.event if self.next_event is not None else None
         return Swept(event.blobs, event.layers, event.reclaimed_bytes) if isinstance(event, EngineSwept) else Swept()
 
+    def committed(self) -> ImageImported | str:
+        """The image of the commit that is under way, or why there was none."""
+        for stored in self._own[self._taken :]:
+            event = stored.event
+            if isinstance(event, ImageImported):
+                return event
+            if isinstance(event, ContainerCommitted):  # the same image was there before
+                return ImageImported(event.image, "", (), 0, ImageDefaults())
+            if isinstance(event, ContainerCommitFailed):
+                return event.message
+        return "the engine ended before the image was made"
+
     def check_finished(self) -> None:
         """Raises `ReplayDiverged` when the job appended more then than it did now."""
         if self.next_event is not None:
@@ -121,11 +139,12 @@ class RecordedLog:
         self._taken += len(recorded)
         return _Ticket(recorded, self._passing)
 
-    async def settle(self) -> None:
-        """All that is recorded was durable."""
-
     def listen(self, hear: Callable[[Sequence[StoredEvent]], None]) -> None:
         """Nobody subscribes to a replay."""
+
+    async def settle(self) -> None:
+        """Everything is on disk as soon as it is submitted."""
+        await trio.lowlevel.checkpoint()
 
     async def append(self, batch: Batch) -> list[StoredEvent]:
         return await self.submit(batch).durable()
@@ -146,8 +165,10 @@ class RecordedLog:
         """What the engine knew when the job began."""
         return self._source.read_for_fold(after, self.until_next() if upto is None else upto)
 
-    def load_snapshot(self, upto: int | None = None) -> None:
-        """A log that came from elsewhere has no fold that could be trusted."""
+    def load_snapshot(self, upto: int | None = None) -> tuple[int, bytes] | None:
+        """Folds are not trusted where the events can be folded: only the one is taken that stands for those no longer kept."""
+        floor = self._source.floor()
+        return self._source.load_snapshot(floor) if floor else None
 
     def secret(self, reference: str) -> bytes:
         """A replay needs no secret: what was forgotten, or never came along, is empty."""

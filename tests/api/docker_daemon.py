@@ -53,8 +53,12 @@ class _Connection(HTTPConnection):
 class Daemon:
     """A daemon of the test's own, on its own roots and socket."""
 
-    def __init__(self, root: Path, *before: str, inherited: Sequence[int] = ()) -> None:
+    program: tuple[str, ...] = ("docker",)
+    """The client that `docker` runs."""
+
+    def __init__(self, root: Path, *before: str, inherited: Sequence[int] = (), options: Sequence[str] = ()) -> None:
         """``before`` is a command that executes the daemon, such as ``unshare --mount``; it inherits descriptors."""
+        self._options = tuple(options)
         self._inherited = tuple(inherited)
         self.root = root
         self._before = before
@@ -63,7 +67,7 @@ class Daemon:
 
     def start(self) -> None:
         arguments = [
-            "daemon", "--data-root", f"{self.root}/data", "--exec-root", f"{self.root}/exec", "-H", self.host,
+            "daemon", "--data-root", f"{self.root}/data", "--exec-root", f"{self.root}/exec", "-H", self.host, *self._options,
         ]  # fmt: skip
         self.process = subprocess.Popen([*self._before, sys.executable, "-c", DAEMON, *arguments], pass_fds=self._inherited)
         for _ in range(200):
@@ -80,7 +84,7 @@ class Daemon:
     def docker(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "DOCKER_HOST": self.host}
         return subprocess.run(
-            ["docker", *arguments], input=stdin, env=environment, text=True, capture_output=True, timeout=60, check=False
+            [*self.program, *arguments], input=stdin, env=environment, text=True, capture_output=True, timeout=60, check=False
         )
 
     def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:

@@ -34,6 +34,7 @@ INTENTS: dict[type[Event], tuple[type[Event], ...]] = {
     c.ContainerPausing: (c.ContainerPaused, c.ContainerPauseFailed, c.ContainerExited),
     c.ContainerUnpausing: (c.ContainerUnpaused, c.ContainerUnpauseFailed, c.ContainerExited),
     c.ContainerUpdating: (c.ContainerUpdated, c.ContainerUpdateFailed),
+    c.ContainerCommitting: (c.ContainerCommitted, c.ContainerCommitFailed),
     c.ContainerRemoving: (c.ContainerRemoved, c.ContainerRemoveFailed),
     e.ExecStarting: (e.ExecStarted, e.ExecStartFailed),
     i.ImageRemoving: (i.ImageRemoved, i.ImageImported),
@@ -81,7 +82,8 @@ def check_named(engine: Engine, kernel: FakeKernel) -> None:
 def check_quiet(engine: Engine, kernel: FakeKernel) -> None:
     """Nothing is under way: no open intent, no open job, and no trace of anything that does not run."""
     state = engine.state
-    open_ones = [container.id for container in state.containers.values() if container.unsettled or container.updating]
+    containers = state.containers.values()
+    open_ones = [each.id for each in containers if each.unsettled or each.updating or each.committing]
     assert not open_ones, f"unsettled: {open_ones}"
     assert not state.transfers, f"transfers under way: {list(state.transfers)}"
     assert not any(container.status is ContainerStatus.STOPPING for container in state.containers.values())

@@ -10,9 +10,10 @@ import trio
 from tests.simulation.disk import Disk
 from tests.simulation.life import Killed, Life
 
-from docket.domain.errors import KernelError
+from docket.domain.errors import KernelError, Unavailable
 from docket.domain.image_ports import Images, LoadedImage, SavedImage, StoredImage, Swept
-from docket.domain.log import Batch, StoredEvent
+from docket.domain.layer_commit import LayerCommit
+from docket.domain.log import Batch, Fate, Seal, StoredEvent
 from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.oci.digest import Digest, digest_of
 from docket.domain.oci.image_config import decode_image_config
@@ -67,6 +68,23 @@ class MortalStore:
     def save_recording(self, job: str, data: bytes) -> None:
         self._life.check()
         self._inner.save_recording(job, data)
+
+    def archive(self, upto: int) -> Seal:
+        self._life.point("call", "archive")
+        seal = self._inner.archive(upto)
+        self._life.point("did", "archive")
+        return seal
+
+    def trim(self, fate: Callable[[str], Fate]) -> Iterator[int]:
+        self._life.point("call", "trim")
+        for deleted in self._inner.trim(fate):
+            self._life.point("did", "trim")
+            yield deleted
+
+    def sweep(self) -> None:
+        self._life.point("call", "sweep")
+        self._inner.sweep()
+        self._life.point("did", "sweep")
 
     def forget(self, reference: str) -> bool:
         self._life.check()
@@ -141,10 +159,10 @@ class MortalOutputs:
 
 
 class MortalImages:
-    """Image imports of a life."""
+    """Image imports and commits of a life."""
 
-    def __init__(self, inner: Images, life: Life) -> None:
-        self._inner, self._life = inner, life
+    def __init__(self, inner: Images, life: Life, failing: set[str]) -> None:
+        self._inner, self._life, self._failing = inner, life, failing
 
     async def import_archive(
         self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
@@ -154,6 +172,14 @@ class MortalImages:
             return await self._inner.import_archive(chunks, changes, message, source)
         finally:
             self._life.point("did", "import_archive")
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        self._life.point("call", "commit")
+        _strike(self._failing, "commit")
+        try:
+            return await self._inner.commit(commit)
+        finally:
+            self._life.point("did", "commit")
 
     def __getattr__(self, name: str) -> Any:
         self._life.check()
@@ -170,6 +196,15 @@ class SimulatedImages:
         self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
     ) -> ImageImported:
         content = b"".join([chunk async for chunk in chunks])
+        digest = await self._write(content)
+        return ImageImported(digest, digest, (digest,), len(content), ImageDefaults(), source=source)
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        """An image of its parent's blob and one more, of which its id tells."""
+        digest = await self._write(commit.parent.encode()[-20:] + commit.comment.encode())
+        return ImageImported(digest, digest, (commit.parent, digest), commit.parent_size, ImageDefaults())
+
+    async def _write(self, content: bytes) -> str:
         digest = f"sha256:{content.hex():0<64.64}"
         self._life.point("call", "write blob")
         if digest not in self._disk.blobs:
@@ -179,10 +214,10 @@ class SimulatedImages:
         self._life.point("call", "sync blob")
         self._disk.unsynced.discard(digest)
         await trio.lowlevel.checkpoint()
-        return ImageImported(digest, digest, (digest,), len(content), ImageDefaults(), source=source)
+        return digest
 
     async def import_base(self) -> tuple[str, ImageImported]:
-        raise AssertionError("the simulation imports its own images")
+        raise Unavailable("docket/base cannot be made: the simulation imports its own images")
 
     async def save(self, images: Sequence[SavedImage]) -> AsyncGenerator[bytes, None]:
         for image in images:
@@ -209,11 +244,16 @@ class SimulatedImages:
         return SimulatedIngest(self._disk, self._life)
 
     async def document(self, digest: str) -> bytes:
+        return self._content(digest)
+
+    def _content(self, digest: str) -> bytes:
+        if digest not in self._disk.contents:
+            raise Unavailable(f"blob {digest} is not in the content store")
         return self._disk.contents[digest]
 
     async def blob(self, digest: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
         await trio.lowlevel.checkpoint()
-        yield self._disk.contents[digest][offset:]
+        yield self._content(digest)[offset:]
 
 
 class SimulatedIngest:

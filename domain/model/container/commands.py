@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from docket.domain.model.container.spec import ContainerSpec, Resources
+from docket.domain.model.image.events import ImageImported
 
 
 class CreateContainer(msgspec.Struct, frozen=True):
@@ -55,6 +56,22 @@ class UpdateContainer(msgspec.Struct, frozen=True):
     resources: Resources
 
 
+class CommitContainer(msgspec.Struct, frozen=True):
+    """Make an image of the container's writable layer; with ``pause`` it is frozen meanwhile, if it runs."""
+
+    container: str
+    pause: bool
+
+
+class FinishCommit(msgspec.Struct, frozen=True):
+    """The image ``imported`` of this commit is complete on disk; tag it with ``reference`` unless that is empty."""
+
+    container: str
+    imported: ImageImported
+    reference: str = ""
+    comment: str = ""
+
+
 class RemoveContainer(msgspec.Struct, frozen=True):
     container: str
 
@@ -68,5 +85,7 @@ ContainerCommand = (
     | UnpauseContainer
     | RenameContainer
     | UpdateContainer
+    | CommitContainer
+    | FinishCommit
     | RemoveContainer
 )

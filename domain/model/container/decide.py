@@ -138,10 +138,30 @@ def update(state: EngineState, command: commands.UpdateContainer) -> Decision:
     return [(events.ContainerUpdating if container.alive else events.ContainerUpdated)(container.id, wanted)]
 
 
+def commit(state: EngineState, command: commands.CommitContainer) -> Decision:
+    container = find_container(state, command.container)
+    if isinstance(container, Rejection):
+        return container
+    if container.status is ContainerStatus.DEAD:
+        return texts.cannot_commit_dead(container.id)
+    if container.status is ContainerStatus.REMOVING:
+        return texts.cannot_commit_removed(container.id)
+    if container.unsettled or container.committing:
+        return _unsettled(container)
+    image = state.images.get(container.image_id)
+    if image is None or image.status is not ImageStatus.PRESENT:
+        return texts.no_such_image(container.image_id)
+    pauses = command.pause and container.allows(events.ContainerPausing)
+    decided: list[events.ContainerEvent] = [events.ContainerCommitting(container.id, pauses)]
+    return [*decided, events.ContainerPausing(container.id)] if pauses else decided
+
+
 def remove(state: EngineState, command: commands.RemoveContainer) -> Decision:
     container = find_container(state, command.container)
     if isinstance(container, Rejection):
         return container
+    if container.committing:
+        return _unsettled(container)  # what is being read must not go away
     if container.allows(events.ContainerRemoving):
         return [events.ContainerRemoving(container.id)]
     if container.status is ContainerStatus.REMOVING:

@@ -53,6 +53,10 @@ class ContainerStarted(ContainerEvent, frozen=True, gc=False):
     seccomp: str = ""
     """The digest of the filter that was loaded; empty when unconfined."""
     privileged: bool = False
+    apparmor: str = ""
+    """The AppArmor profile that execve applied; empty without one."""
+    user_namespace: bool = False
+    """Whether its users are others on the host: the ids are those of `ContainerCreated`."""
 
 
 class ContainerStartFailed(ContainerEvent, frozen=True, gc=False, omit_defaults=True):
@@ -168,6 +172,26 @@ class ContainerDrifted(ContainerEvent, frozen=True, gc=False):
     message: str
 
 
+class ContainerCommitting(ContainerEvent, frozen=True, gc=False):
+    """Intent: an image is about to be made of the container's writable layer; ``pauses`` if it is frozen meanwhile."""
+
+    pauses: bool = False
+
+
+class ContainerCommitted(ContainerEvent, frozen=True, gc=False):
+    """The image ``image`` holds what the writable layer held; ``reference`` is what it was called, if anything."""
+
+    image: str
+    reference: str = ""
+    comment: str = ""
+
+
+class ContainerCommitFailed(ContainerEvent, frozen=True, gc=False):
+    """No image was made."""
+
+    message: str
+
+
 class ContainerRemoving(ContainerEvent, frozen=True, gc=False):
     """Intent: everything the container has is about to be deleted."""
 
@@ -205,6 +229,9 @@ EVENTS: tuple[type[ContainerEvent], ...] = (
     ContainerOutOfMemory,
     ContainerExited,
     ContainerDrifted,
+    ContainerCommitting,
+    ContainerCommitted,
+    ContainerCommitFailed,
     ContainerRemoving,
     ContainerRemoved,
     ContainerRemoveFailed,

@@ -55,6 +55,7 @@ def _started(state: EngineState, container: Container, event: events.ContainerSt
     container.start_time = event.start_time
     container.boot_id = event.boot_id
     container.cgroup = event.cgroup
+    container.apparmor = event.apparmor
     container.started_ns = time_ns
     container.finished_ns = 0
     container.exit_code = 0
@@ -91,6 +92,21 @@ def _updated(state: EngineState, container: Container, event: events.ContainerUp
 
 def _update_failed(state: EngineState, container: Container, event: events.ContainerUpdateFailed, time_ns: int) -> None:
     container.updating = None
+
+
+def _committing(state: EngineState, container: Container, event: events.ContainerCommitting, time_ns: int) -> None:
+    container.committing = True
+    container.thaws = event.pauses
+
+
+def _commit_ended(
+    state: EngineState,
+    container: Container,
+    event: events.ContainerCommitted | events.ContainerCommitFailed,
+    time_ns: int,
+) -> None:
+    container.committing = False
+    container.thaws = False
 
 
 def _exited(state: EngineState, container: Container, event: events.ContainerExited, time_ns: int) -> None:
@@ -135,6 +151,9 @@ _CHANGES: dict[type[events.ContainerEvent], Callable[[EngineState, Container, An
     events.ContainerUpdating: _updating,
     events.ContainerUpdated: _updated,
     events.ContainerUpdateFailed: _update_failed,
+    events.ContainerCommitting: _committing,
+    events.ContainerCommitted: _commit_ended,
+    events.ContainerCommitFailed: _commit_ended,
     events.ContainerExited: _exited,
     events.ContainerDrifted: _drifted,
     events.ContainerRemoved: _removed,

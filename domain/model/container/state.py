@@ -111,6 +111,8 @@ class Container(msgspec.Struct):
     start_time: int = 0
     boot_id: str = ""
     cgroup: str = ""
+    apparmor: str = ""
+    """The AppArmor profile of its last start."""
     started_ns: int = 0
     finished_ns: int = 0
     exit_code: int = 0
@@ -121,6 +123,10 @@ class Container(msgspec.Struct):
     """Signals that are about to be sent: intents of `ContainerKilling` that are open."""
     updating: Resources | None = None
     """The limits that it is about to get: the intent of `ContainerUpdating` is open."""
+    committing: bool = False
+    """An image is being made of it: the intent of `ContainerCommitting` is open."""
+    thaws: bool = False
+    """That commit has frozen it, and thaws it in the end."""
     drifted: tuple[str, ...] = ()
     """What the present run has lost behind the engine's back."""
     changed: int = 0

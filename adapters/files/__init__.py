@@ -1,0 +1,1 @@
+"""Files of containers: what changed, archives out of them and into them."""
