@@ -71,7 +71,10 @@ class NoRootfs:
 
 
 class NoImages:
-    """Images come from outside; no recorded job needs one."""
+    """Images come from outside; no recorded job needs one. What was deleted as garbage is in the log."""
+
+    def __init__(self, log: RecordedLog | None = None) -> None:
+        self._log = log
 
     async def import_archive(
         self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
@@ -88,7 +91,9 @@ class NoImages:
         raise Unavailable("there are no images in a recording")
 
     async def sweep(self, images: Sequence[StoredImage], stacks: Sequence[tuple[str, ...]], partials: bool) -> Swept:
-        return Swept()
+        if self._log is None:
+            raise Unavailable("the log is only looked at: nothing is deleted")
+        return self._log.swept()
 
     @property
     def ingest(self) -> Ingest:

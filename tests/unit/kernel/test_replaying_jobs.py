@@ -17,6 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from docket.domain.engine import Engine, Job, Ports
 from docket.domain.errors import KernelError, Rejected
+from docket.domain.image_ports import Swept
 from docket.domain.jobs import JOBS
 from docket.domain.jobs import start as start_job
 from docket.domain.jobs.create import Create
@@ -174,6 +175,19 @@ def test_a_job_that_its_engine_did_not_finish_is_replayed_up_to_there(crash: Fau
     replays = replay_all(record(lived, crash))
     assert all(not each.divergence for each in replays.values())
     assert any(name.startswith("recover") for name in replays)
+
+
+class _Garbage(NoGarbage):
+    async def sweep(self, images: Any, stacks: Any, partials: bool) -> Swept:
+        return Swept(3, 1, 1000)
+
+
+def test_a_sweep_is_replayed_from_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay deletes nothing: how much garbage there was is what the log says."""
+    monkeypatch.setitem(globals(), "NoGarbage", _Garbage)
+    store = record(lived, crash_after(2, "launch"))
+    assert any(type(stored.event).__name__ == "EngineSwept" for stored in store.read())
+    assert all(not each.divergence for each in replay_all(store).values())
 
 
 def test_s54_no_secret_is_in_a_recording() -> None:
