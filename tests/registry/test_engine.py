@@ -25,7 +25,7 @@ from tests.registry.debian import HTPASSWD, DebianRegistry, needs_registry
 from tests.registry.faulty import FaultyRegistry, Handler, digest_of, on, once
 from tests.registry.tokens import TokenService
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
