@@ -20,6 +20,7 @@ from docket.domain.container_files import ContainerFiles
 from docket.domain.custody import Custody
 from docket.domain.errors import Rejected, Rejection, StoreError, StoreFailed
 from docket.domain.holds import Holds
+from docket.domain.image_ports import Images
 from docket.domain.log import Batch, Event, Metadata, StoredEvent
 from docket.domain.model.container.decide import Unsettled, find_container
 from docket.domain.model.container.state import Container
@@ -34,7 +35,6 @@ from docket.domain.ports import (
     Clock,
     EventStore,
     Ids,
-    Images,
     Inventory,
     Kernel,
     OutputLogs,

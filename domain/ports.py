@@ -13,13 +13,7 @@ import msgspec
 import trio
 
 from docket.domain.errors import KernelError
-from docket.domain.image_ports import Images as Images
-from docket.domain.image_ports import Ingest as Ingest
-from docket.domain.image_ports import LoadedImage as LoadedImage
-from docket.domain.image_ports import SavedImage as SavedImage
-from docket.domain.image_ports import StoredImage as StoredImage
-from docket.domain.image_ports import Swept as Swept
-from docket.domain.image_ports import Usage as Usage
+from docket.domain.image_ports import StoredImage, Usage
 from docket.domain.log import Batch, Event, StoredEvent
 from docket.domain.plan.operations import Operation, OperationResult, Plan
 

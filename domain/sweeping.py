@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from docket.domain.engine import Engine, Job
 from docket.domain.errors import PortError
+from docket.domain.image_ports import StoredImage, Swept
 from docket.domain.model.engine.events import EngineSwept
 from docket.domain.model.image.state import Image, ImageStatus
-from docket.domain.ports import StoredImage, Swept
 
 
 def stored(image: Image) -> StoredImage:

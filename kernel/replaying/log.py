@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 import trio
 
+from docket.domain.image_ports import Swept
 from docket.domain.log import Batch, Event, StoredEvent
 from docket.domain.model.container.events import (
     ContainerCommitFailed,
@@ -19,6 +20,7 @@ from docket.domain.model.container.events import (
     ContainerRemoveFailed,
     ContainerStarted,
 )
+from docket.domain.model.engine.events import EngineSwept
 from docket.domain.model.exec.events import ExecStarted
 from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.model.job.events import JobCompleted, JobFailed
@@ -116,6 +118,11 @@ class RecordedLog:
                 return event.message
         return "the engine ended before the image was made"
 
+    def swept(self) -> Swept:
+        """What the deletion of garbage that is under way came to then."""
+        event = self.next_event.event if self.next_event is not None else None
+        return Swept(event.blobs, event.layers, event.reclaimed_bytes) if isinstance(event, EngineSwept) else Swept()
+
     def check_finished(self) -> None:
         """Raises `ReplayDiverged` when the job appended more then than it did now."""
         if self.next_event is not None:
@@ -131,6 +138,9 @@ class RecordedLog:
             raise ReplayDiverged(_explain(recorded, batch.events), behind=not recorded)
         self._taken += len(recorded)
         return _Ticket(recorded, self._passing)
+
+    async def settle(self) -> None:
+        """All that is recorded was durable."""
 
     def listen(self, hear: Callable[[Sequence[StoredEvent]], None]) -> None:
         """Nobody subscribes to a replay."""

@@ -9,11 +9,12 @@ import trio
 
 from docket.domain.engine import Engine
 from docket.domain.errors import Unavailable
+from docket.domain.image_ports import Ingest, LoadedImage, SavedImage, StoredImage, Swept
 from docket.domain.layer_commit import LayerCommit
 from docket.domain.model.image.events import ImageImported
 from docket.domain.oci.digest import Digest
 from docket.domain.plan.operations import MountOverlay
-from docket.domain.ports import Ingest, LoadedImage, LogEntry, SavedImage, StoredImage, Swept
+from docket.domain.ports import LogEntry
 from docket.kernel.recording.calls import recorded_plan
 from docket.kernel.recording.format import Call
 from docket.kernel.replaying.log import RecordedLog
@@ -71,7 +72,10 @@ class NoRootfs:
 
 
 class NoImages:
-    """Images come from outside; no recorded job needs one."""
+    """Images come from outside; no recorded job needs one. What was deleted as garbage is in the log."""
+
+    def __init__(self, log: RecordedLog | None = None) -> None:
+        self._log = log
 
     async def import_archive(
         self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
@@ -82,7 +86,11 @@ class NoImages:
         raise Unavailable("there are no images in a recording")
 
     async def commit(self, commit: LayerCommit) -> ImageImported:
-        raise Unavailable("there are no images in a recording")
+        """The image is the one that the log names."""
+        made = self._log.committed() if self._log is not None else "there are no images in a recording"
+        if isinstance(made, str):
+            raise Unavailable(made)
+        return made
 
     def save(self, images: Sequence[SavedImage]) -> AsyncGenerator[bytes, None]:
         raise Unavailable("there are no images in a recording")
@@ -91,7 +99,9 @@ class NoImages:
         raise Unavailable("there are no images in a recording")
 
     async def sweep(self, images: Sequence[StoredImage], stacks: Sequence[tuple[str, ...]], partials: bool) -> Swept:
-        return Swept()
+        if self._log is None:
+            raise Unavailable("the log is only looked at: nothing is deleted")
+        return self._log.swept()
 
     @property
     def ingest(self) -> Ingest:
@@ -102,19 +112,6 @@ class NoImages:
 
     def blob(self, digest: Digest, offset: int = 0) -> AsyncGenerator[bytes, None]:
         raise Unavailable("there are no images in a recording")
-
-
-class RecordedImages(NoImages):
-    """Images that a job makes of a container are those that the log names."""
-
-    def __init__(self, log: RecordedLog) -> None:
-        self._log = log
-
-    async def commit(self, commit: LayerCommit) -> ImageImported:
-        made = self._log.committed()
-        if isinstance(made, str):
-            raise Unavailable(made)
-        return made
 
 
 class NoOutputs:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from docket.adapters.registry.addresses import Gate, Reach, Trusted, is_loopback_name, reach_of
@@ -186,3 +189,9 @@ def test_errors_are_told_as_docker_tells_them(status: int, body: bytes, text: st
     """In one line for each, without control characters."""
     error = failure_of(status, body)
     assert (str(error), error.kind) == (text, kind)
+
+
+def test_http_is_imported_at_the_first_use() -> None:
+    """An engine that pulls nothing does not pay for it."""
+    program = "import docket.cli.bootstrap, sys; sys.exit('httpcore2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
