@@ -1,6 +1,6 @@
 # The daily actions. `scripts/demo` and `scripts/test` need no make; the recipes are shorthand for them.
 
-.PHONY: crash-matrix demo test setup lint format types unit root machine vm recordings lock bench
+.PHONY: crash-matrix fuzz demo test setup lint format types unit root machine vm recordings lock bench
 
 demo:            ## run the first container and show its events
 	scripts/demo
@@ -26,6 +26,8 @@ recordings:      ## record the scenarios in tests/recordings anew, on the real k
 	scripts/record
 lock:            ## resolve the dependencies anew: make lock UPGRADE=--upgrade
 	scripts/lock $(UPGRADE)
+fuzz:            ## every fuzz target for a minute
+	scripts/test fuzz
 crash-matrix:    ## every scenario crashed at every point, on the fake kernel and (as root) on the real one
 	.venv/bin/python -m tests.simulation --matrix
 	.venv/bin/python -m tests.simulation --errnos

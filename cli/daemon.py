@@ -118,6 +118,8 @@ async def _main(options: DaemonOptions, read: Callable[[], DaemonOptions], launc
     log("info", "Starting up", version=__version__, pid=os.getpid(), data_root=options.data_root, config=options.config_file)
     places = Places(options.data_root, options.exec_root)
     make_directories(places)
+    if options.settings.id_maps is not None:
+        _require_id_mapping(options)
     launcher.rehearse(f"{places.exec_root}/rehearsal")
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with open_engine(places, launcher, options.settings, log) as engine:
@@ -133,6 +135,17 @@ async def _main(options: DaemonOptions, read: Callable[[], DaemonOptions], launc
                 await server.shutdown(deadline_seconds=engine.settings.shutdown_timeout_seconds)
                 nursery.cancel_scope.cancel()
     log("info", "Daemon shutdown complete")
+
+
+def _require_id_mapping(options: DaemonOptions) -> None:
+    """Refuse at once what would fail at every start of a container. Raises `Unavailable`."""
+    from docket.domain.errors import Unavailable
+    from docket.kernel.linux.id_mapping import why_not_mapped
+
+    reason = why_not_mapped(f"{options.data_root}/containers")
+    if reason:
+        needed = "id-mapped mounts need Linux 5.19 and a filesystem that has them, such as ext4, xfs or btrfs"
+        raise Unavailable(f"userns-remap: {options.data_root} cannot have other ids: {reason}: {needed}")
 
 
 async def _recover(engine: Engine, log: DaemonLog) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from docket.cli import daemon_values as values
+from docket.cli import remapping
 from docket.domain.model.container.spec import Ulimit
 from docket.domain.model.engine.settings import EngineSettings
 from docket.domain.oci.strict_json import InvalidDocument, decode_strict
@@ -25,20 +26,35 @@ _FILE_KEYS = {
     "registry-mirror": "registry-mirrors",
     "default-ulimit": "default-ulimits",
     "log-opt": "log-opts",
+    "exec-opt": "exec-opts",
 }
 # What a key's value is in the file.
 _KINDS: dict[str, tuple[type, str]] = {
-    **dict.fromkeys(("hosts", "labels", "insecure-registries", "registry-mirrors"), (list, "a list of strings")),
+    **dict.fromkeys(("hosts", "labels", "insecure-registries", "registry-mirrors", "exec-opts"), (list, "a list of strings")),
     **dict.fromkeys(("debug", "tls", "tlsverify", "insecure-tcp", "no-new-privileges"), (bool, "true or false")),
     **dict.fromkeys(
-        ("data-root", "exec-root", "pidfile", "group", "log-level", "tlscacert", "tlscert", "tlskey"), (str, "a string")
+        (
+            "data-root",
+            "exec-root",
+            "pidfile",
+            "group",
+            "log-level",
+            "tlscacert",
+            "tlscert",
+            "tlskey",
+            "userns-remap",
+            "cgroup-parent",
+        ),
+        (str, "a string"),
     ),
     "default-ulimits": (dict, "an object of limits"),
     "log-opts": (dict, "an object of strings"),
     "shutdown-timeout": (int, "a number of seconds"),
     "recordings-max-days": (int, "a number of days"),
+    "log-retention-days": (int, "a number of days"),
+    "log-retention-events": (int, "a number of events"),
 }
-_SIZES = ("default-shm-size", "recordings-max-size")
+_SIZES = ("default-shm-size", "recordings-max-size", "log-retention-size")
 # Keys of dockerd with the only value that docket has, so that a file that says no more than the truth can be shared.
 _FIXED: dict[str, Any] = {"live-restore": True, "log-driver": "json-file", "storage-driver": "overlay2"}
 
@@ -179,6 +195,7 @@ def _settings(told: dict[str, Any], in_file: set[str]) -> EngineSettings:
     debug = told["debug"] or level == "debug"
     limits = told["default-ulimit"]
     options = told["log-opt"]
+    values.check_exec_options(told["exec-opt"])
     max_bytes, files = values.log_options(options if isinstance(options, dict) else values.log_options_of_flags(options))
     return EngineSettings(
         labels=_checked("label", "labels" in in_file, values.labels, told["label"]),
@@ -192,8 +209,13 @@ def _settings(told: dict[str, Any], in_file: set[str]) -> EngineSettings:
         shm_bytes=values.size(told["default-shm-size"]),
         log_max_bytes=max_bytes,
         log_files=files,
+        id_maps=remapping.id_maps(told["userns-remap"]),
+        cgroup_parent=values.cgroup_parent(told["cgroup-parent"]),
         recordings_max_bytes=values.recordings_size(told["recordings-max-size"]),
         recordings_max_age_seconds=values.recordings_days(told["recordings-max-days"]) * 86_400,
+        log_retention_events=values.retained("log-retention-events", told["log-retention-events"]),
+        log_retention_bytes=values.recordings_size(told["log-retention-size"]),
+        log_retention_age_seconds=values.retained("log-retention-days", told["log-retention-days"]) * 86_400,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from docket.domain.confinement.cgroup_parent import check_cgroup_parent
 from docket.domain.confinement.sizes import parse_size
 from docket.domain.confinement.ulimits import check_ulimit
 from docket.domain.errors import Rejected
@@ -162,8 +163,15 @@ def shutdown_timeout(seconds: int) -> int:
     return seconds
 
 
+def retained(name: str, number: int) -> int:
+    """How many events, or days of archives, are kept; 0 for all. Raises ValueError."""
+    if number < 0:
+        raise ValueError(f"{name} must be 0 or more, not {number}: 0 keeps all")
+    return number
+
+
 def recordings_size(text: str | int) -> int:
-    """How much of recordings is kept, 0 for none. Raises ValueError."""
+    """How much of recordings, or of archives, is kept, 0 for none. Raises ValueError."""
     return 0 if str(text) == "0" else size(text)
 
 
@@ -172,3 +180,26 @@ def recordings_days(days: int) -> int:
     if days < 1:
         raise ValueError(f"recordings-max-days must be 1 or more, not {days}: recordings-max-size 0 keeps none")
     return days
+
+
+def check_exec_options(texts: Iterable[str]) -> None:
+    """``native.cgroupdriver=cgroupfs`` is what docket does; it asks no systemd. Raises ValueError."""
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"unable to parse exec-opt '{text}': it is name=value")
+        if name.strip().lower() != "native.cgroupdriver":
+            raise ValueError(f"invalid exec-opt '{name}': docket knows native.cgroupdriver")
+        if value == "systemd":
+            hint = "use cgroupfs, and --cgroup-parent for a slice that systemd delegates"
+            raise ValueError(f"native.cgroupdriver option systemd is not supported: docket makes its cgroups itself: {hint}")
+        if value != "cgroupfs":
+            raise ValueError(f"native.cgroupdriver option {value} is invalid: use cgroupfs")
+
+
+def cgroup_parent(text: str) -> str:
+    """The parent of containers' control groups. Raises ValueError."""
+    try:
+        return check_cgroup_parent(text)
+    except Rejected as error:
+        raise ValueError(str(error)) from None

@@ -22,6 +22,10 @@ _OPTIONAL = frozenset(
     "GraphDriver SizeRw SizeRootFs MacAddress ArgsEscaped RepoTags RepoDigests Platform".split()
 )  # fmt: skip
 _MISSING = object()
+_MOST_STEPS = 1_000_000
+"""What one execution may do. Go has no such limit, and a template over it does not end in a reasonable time or memory there."""
+_WIDEST = 1_000_000
+"""As Go's fmt has it."""
 
 
 class Template:
@@ -59,8 +63,12 @@ class _Run:
         self.functions = functions
         self.out = out
         self.variables: dict[str, Any] = {"$": root}
+        self._steps = 0
 
     def nodes(self, nodes: list[Any], dot: Any) -> None:
+        self._steps += 1 + len(nodes)
+        if self._steps > _MOST_STEPS:
+            raise TemplateError(f"more than {_MOST_STEPS} steps: let it range over less")
         for node in nodes:
             if isinstance(node, str):
                 self.out.append(node)
@@ -269,6 +277,8 @@ def _printf(form: str, *arguments: Any) -> str:
 
 
 def _verb(flags: str, verb: str, value: Any) -> str:
+    if any(int(number or 0) > _WIDEST for number in flags.lstrip("%-+ #0").split(".") if len(number) > 6):
+        return "%!(BADWIDTH)"
     if verb in "vst":
         return (flags + "s") % show(value)
     if verb == "q":
@@ -305,6 +315,8 @@ def _truncate(text: str, length: int) -> str:
 
 
 def _pad(text: str, before: int, after: int) -> str:
+    if max(before, after) > _WIDEST:
+        raise TemplateError(f"pad: more than {_WIDEST} blanks")
     return " " * before + text + " " * after if text else text
 
 

@@ -16,12 +16,13 @@ import msgspec
 import trio
 
 from docket.domain.arrivals import Arrivals
+from docket.domain.compaction import Compaction
 from docket.domain.container_files import ContainerFiles
 from docket.domain.custody import Custody
 from docket.domain.errors import Rejected, Rejection, StoreError, StoreFailed
 from docket.domain.holds import Holds
 from docket.domain.image_ports import Images
-from docket.domain.log import Batch, Event, Metadata, StoredEvent
+from docket.domain.log import Batch, Event, Metadata, Seal, StoredEvent
 from docket.domain.model.container.decide import Unsettled, find_container
 from docket.domain.model.container.state import Container
 from docket.domain.model.decide import Command, decide
@@ -105,8 +106,8 @@ class Engine:
         self.waiting: dict[str, list[Attachment]] = {}
         """Clients attached to containers that have not started yet."""
         self.arrivals = Arrivals()
-        self.holds = Holds()
         self.custody = Custody()
+        self.holds = Holds()
         self._running: set[str] = set()
         self.releasing: dict[str, trio.Event] = {}
         """Containers whose end is in the log (or about to be) and whose kernel objects are not taken back yet; set afterwards."""
@@ -116,6 +117,7 @@ class Engine:
             lambda events, job: self._append(events, job, {}), self.spawn, self._lost, self._wake, ports.report
         )
         ports.store.listen(self._publish)
+        self.compaction = Compaction(self)
         self._state = EngineState()
         self._refold()
 
@@ -212,9 +214,20 @@ class Engine:
         reason = "the disk refused the job's outcome when it ended"
         return [JobFailed(key, "StoreFailed", reason) for key in lost], self.job("recover", (), "engine")
 
+    async def append_seal(
+        self, event: Event, job: Job, folds: dict[int, bytes], *, seal: Seal | None = None, drop_upto: int = 0
+    ) -> None:
+        """Append a seal, or the end of archives, with the event that tells of it: both or neither. Raises `StoreError`."""
+        self._catch_up()
+        metadata = Metadata(self.ports.clock.now_ns(), job.id, job.actor)
+        await self._place(Batch((event,), metadata, folds=folds, seal=seal, drop_upto=drop_upto)).durable()
+
     def _submit(self, events: Sequence[Event], job: Job, secrets: dict[str, bytes], *, deferred: bool = False) -> Ticket:
         metadata = Metadata(self.ports.clock.now_ns(), job.id, job.actor)
-        ticket = self.ports.store.submit(Batch(tuple(events), metadata, secrets), deferred=deferred)
+        return self._place(Batch(tuple(events), metadata, secrets), deferred=deferred)
+
+    def _place(self, batch: Batch, *, deferred: bool = False) -> Ticket:
+        ticket = self.ports.store.submit(batch, deferred=deferred)
         for stored in ticket.events:
             evolve(self._state, stored.event, stored.metadata.time_ns, stored.position)
         if self._state.position >= self._snapshots.due:
@@ -253,7 +266,7 @@ class Engine:
     async def progress(self) -> None:
         """The same for requests. Raises `StoreFailed` while the disk refuses facts: what is waited for may be one of them."""
         self._outbox.check()
-        await self._changed.wait()
+        await self.changed()
         self._outbox.check()
 
     @property

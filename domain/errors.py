@@ -17,6 +17,7 @@
     ├── VersionConflict    somebody else appended to the stream: fold again, decide again
     ├── StoreFailed        the disk refused: nothing of the append was kept
     ├── StoreRefused       the log cannot be opened: in use, damaged, or of a newer docket
+    ├── EventsDropped      events that were asked for are no longer kept
     └── CorruptEvent       an event whose bytes, hash or shape are not what was appended
 
 The HTTP status is chosen once, in ``adapters/api``. Messages are lower case unless a Docker client matches on the text.
@@ -110,6 +111,14 @@ class StoreFailed(StoreError):
 
 class StoreRefused(StoreError):
     """The log cannot be opened: in use, damaged, or written by a newer docket."""
+
+
+class EventsDropped(StoreError):
+    """Events up to ``floor`` were asked for, and are no longer kept."""
+
+    def __init__(self, floor: int) -> None:
+        super().__init__(f"events up to {floor} are no longer kept, their archives were dropped: ask for later ones")
+        self.floor = floor
 
 
 class CorruptEvent(StoreError):

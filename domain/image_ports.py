@@ -1,4 +1,4 @@
-"""Images on disk as the domain needs them: the port, and the values that cross it (see `docket.domain.ports`)."""
+"""Images on disk: the role of whoever keeps them, and the values that cross it. Reached through `docket.domain.ports`."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ appends it gives time, job, causation and actor.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import ClassVar
 
 import msgspec
@@ -48,6 +49,34 @@ class StoredEvent(msgspec.Struct, frozen=True):
     hash: bytes
 
 
+class Fate(Enum):
+    """What becomes of the sealed events of a stream, in the log itself; in the archive are all."""
+
+    LIVES = "lives"
+    """Its newest event of each type stays."""
+    RESTS = "rests"
+    """It may go on some day: its newest event stays."""
+    ENDED = "ended"
+    """It never goes on."""
+
+
+class Seal(msgspec.Struct, frozen=True):
+    """A range of the log that lies whole in an archive beside it: positions ``first`` to ``last``, whose hash is ``hash``.
+
+    ``size`` and ``digest`` (SHA-256) are the archive's. With it goes the fold of all events up to ``last``, as a state snapshot.
+    """
+
+    first: int
+    last: int
+    hash: bytes
+    min_time_ns: int
+    max_time_ns: int
+    size: int
+    digest: bytes
+    kept: bool = True
+    """False when the archive is gone; its events are no longer kept."""
+
+
 class Batch(msgspec.Struct, frozen=True):
     """Events that are appended together or not at all.
 
@@ -59,3 +88,9 @@ class Batch(msgspec.Struct, frozen=True):
     metadata: Metadata
     secrets: dict[str, bytes] = {}
     expected: dict[str, int] = {}
+    folds: dict[int, bytes] = {}
+    """State snapshots at the last positions of ``seal`` and of what is dropped: stored in the same transaction, and kept."""
+    seal: Seal | None = None
+    """From this commit on the range is read from its archive."""
+    drop_upto: int = 0
+    """From this commit on the archives of events up to here are not read any more."""

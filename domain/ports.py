@@ -6,39 +6,25 @@ and its subclasses (the store: `StoreError`), never an exception of the library 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 import msgspec
 import trio
 
 from docket.domain.errors import KernelError
-from docket.domain.image_ports import StoredImage, Usage
-from docket.domain.log import Batch, Event, StoredEvent
+from docket.domain.event_store_port import EventStore as EventStore
+from docket.domain.event_store_port import Ticket as Ticket
+from docket.domain.image_ports import Images as Images
+from docket.domain.image_ports import Ingest as Ingest
+from docket.domain.image_ports import LoadedImage as LoadedImage
+from docket.domain.image_ports import SavedImage as SavedImage
+from docket.domain.image_ports import StoredImage as StoredImage
+from docket.domain.image_ports import Swept as Swept
+from docket.domain.image_ports import Usage as Usage
 from docket.domain.plan.operations import Operation, OperationResult, Plan
 
-# The log.
-
-
-class Ticket(Protocol):
-    """The promise that a submitted batch becomes durable."""
-
-    events: list[StoredEvent]
-    """Known at once; to be acknowledged to nobody before `durable` returns."""
-
-    async def durable(self) -> list[StoredEvent]:
-        """Wait until the batch is on disk. Raises `StoreFailed`; then nothing of it was kept."""
-        ...
-
-
-class VerifyReport(Protocol):
-    """What a check of the log found: how many events, all of them sound, and the position of the last."""
-
-    @property
-    def events(self) -> int: ...
-
-    @property
-    def position(self) -> int: ...
+# The operator.
 
 
 class Reporter(Protocol):
@@ -49,94 +35,6 @@ class Reporter(Protocol):
 
 def silent(level: str, message: str, /, **fields: object) -> None:
     """A `Reporter` that nobody listens to."""
-
-
-class EventStore(Protocol):
-    """The event log: ordered, durable, never changed.
-
-    Batches become durable in the order of their submission. A reader sees durable events only.
-    """
-
-    generation: int
-    """Rises when a commit fails: whatever was folded from submitted events must be folded anew."""
-
-    def submit(self, batch: Batch, *, deferred: bool = False) -> Ticket:
-        """Queue a batch; a ``deferred`` one causes no commit of its own for a moment. Raises `VersionConflict`."""
-        ...
-
-    def listen(self, hear: Callable[[Sequence[StoredEvent]], None]) -> None:
-        """Have each batch told to ``hear`` once it is durable, in the log's order."""
-        ...
-
-    async def settle(self) -> None:
-        """Wait until everything that was submitted so far is durable or refused, recordings too."""
-        ...
-
-    async def append(self, batch: Batch) -> list[StoredEvent]: ...
-
-    def head(self) -> int:
-        """The position of the newest durable event; 0 in an empty log."""
-        ...
-
-    def read(
-        self,
-        after: int = 0,
-        upto: int | None = None,
-        *,
-        stream: str | None = None,
-        types: Sequence[str] | None = None,
-        job: str | None = None,
-        limit: int | None = None,
-    ) -> Iterator[StoredEvent]: ...
-
-    def read_for_fold(self, after: int = 0, upto: int | None = None) -> Iterator[tuple[Event, int, int]]:
-        """``(event, time_ns, position)`` in order: what folding needs and nothing more."""
-        ...
-
-    def secret(self, reference: str) -> bytes | None:
-        """The bytes behind a reference; None when they were forgotten."""
-        ...
-
-    def forget(self, reference: str) -> bool: ...
-
-    def verify(self, after: int = 0, limit: int | None = None) -> VerifyReport:
-        """Check the events behind ``after``, all or ``limit`` of them, and with all of them what holds them.
-
-        Raises `CorruptEvent` with the first that is not what was appended, `StoreRefused` for damage around the events.
-        """
-        ...
-
-    def save_snapshot(self, position: int, data: bytes) -> None:
-        """Keep the fold of the submitted events up to ``position``, some time later."""
-        ...
-
-    def load_snapshot(self, upto: int | None = None) -> tuple[int, bytes] | None:
-        """The newest fold that is kept, of those not beyond ``upto``."""
-        ...
-
-    def snapshots(self) -> Iterator[tuple[int, bytes]]:
-        """Position and data of every state snapshot that is kept and of the present shape."""
-        ...
-
-    def views(self) -> dict[str, dict[str, str]] | None:
-        """What the views for people say: names by id of the containers and open jobs, ids of the images; None without views."""
-        ...
-
-    def save_recording(self, job: str, data: bytes) -> None:
-        """Keep the next part of a job's kernel recording; durable some time later, with the next commit."""
-        ...
-
-    def recording(self, job: str) -> bytes | None:
-        """All parts of a job's kernel recording; None when it has none, or none any more."""
-        ...
-
-    def recorded_jobs(self) -> list[str]:
-        """The jobs that have a recording, in the order in which they began to be recorded."""
-        ...
-
-    def export(self, secrets: bool = False) -> Iterator[bytes]:
-        """The log and its recordings as one file, in pieces; ``secrets`` come along only when asked for."""
-        ...
 
 
 # The kernel.
@@ -161,6 +59,10 @@ class HostFacts(msgspec.Struct, frozen=True):
     seccomp: bool
     apparmor: bool
     possible_cpus: int = 1
+    apparmor_default: bool = False
+    """Whether AppArmor has a profile docker-default."""
+    time_namespaces: bool = False
+    """Linux has them since 5.6, when they were built in."""
     swap_bytes: int = 0
     swap_accounting: bool = True
     """Whether a memory cgroup can limit swap."""

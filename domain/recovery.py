@@ -163,11 +163,11 @@ async def _remove(engine: Engine, job: Job, container: Container) -> None:
 async def _reclaim(engine: Engine, job: Job) -> None:
     """Take back what processes left whose end is in the log, or that the log does not know at all."""
     ports, state = engine.ports, engine.state
-    places, host = ports.places, ports.kernel.host()
+    places = ports.places
     ended = [key for key, each in state.containers.items() if each.run and not each.alive]
     traces = {places.exit_file(key): key for key in ended}
     # The cgroups of other engines stand beside this one's own: only those that the log names are taken back.
-    traces |= {path: key for key in ended if (path := places.cgroup(host, key))}
+    traces |= {path: key for key in ended if (path := _cgroup(engine, key))}
     traces |= {places.exit_file(each.container, key): key for key, each in state.execs.items() if not each.running}
     try:
         left = await ports.kernel.remains([places.shims, places.runtimes], list(traces))
@@ -215,6 +215,12 @@ async def _end(engine: Engine, job: Job, key: str, exit_file: str) -> None:
         engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
 
 
+def _cgroup(engine: Engine, key: str) -> str:
+    container = engine.state.containers.get(key)
+    parent = container.spec.cgroup_parent if container is not None else ""
+    return engine.ports.places.cgroup(engine.ports.kernel.host(), key, parent)
+
+
 def _undos(engine: Engine, key: str) -> tuple[Operation, ...]:
-    cgroup = engine.ports.places.cgroup(engine.ports.kernel.host(), key)
+    cgroup = _cgroup(engine, key)
     return (*((RemoveCgroup(cgroup),) if cgroup else ()), *reclaim(key, engine.ports.places))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from docket.domain.errors import CorruptEvent
 from docket.domain.model.state import EngineState, fold
 from docket.domain.ports import EventStore
 
@@ -30,7 +31,21 @@ def state_at(store: EventStore, position: int | None = None) -> tuple[EngineStat
     saved = store.load_snapshot(position)
     if saved is None:
         return fold(store.read_for_fold(0, position)), 0
-    return fold(store.read_for_fold(saved[0], position), msgspec.json.decode(saved[1], type=EngineState)), saved[0]
+    return fold(store.read_for_fold(saved[0], position), decode_state(*saved)), saved[0]
+
+
+def decode_state(position: int, data: bytes) -> EngineState:
+    """The state of a snapshot. Raises `CorruptEvent`: one that came with a log from elsewhere may hold anything (S57)."""
+    try:
+        return msgspec.json.decode(data, type=EngineState)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptEvent(position, f"the state snapshot taken at it does not decode: {error}") from error
+
+
+def beginning(store: EventStore) -> EngineState:
+    """The state that the events which are kept go on from: the empty one while all are. Raises `StoreError`."""
+    floor = store.floor()
+    return state_at(store, floor)[0] if floor else EngineState()
 
 
 class Snapshots:
@@ -57,3 +72,4 @@ class Snapshots:
         engine.save_snapshot()
         engine.ports.report("debug", "State snapshot taken", position=engine.state.position)
         self.due = engine.state.position + EVERY_EVENTS
+        engine.compaction.consider()

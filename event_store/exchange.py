@@ -3,13 +3,17 @@
 The file is JSON, one array a line, in gzip; `zcat` shows it, and what it shows can be imported as well:
 
     {"docket_log":1,"docket":"0.1.0","schema":1,"secrets":false}
+    ["beginning",position,hash,state schema,state]                                         only where older events were dropped
+    ["living",position,stream,version,type,schema,data,time,job,causation,actor,hash]      with it: what the log's table has of them
     ["event",position,stream,version,type,schema,data,time,job,causation,actor,hash]       hash in hexadecimal digits
     ["recording",job,created_ns,lines]                                                     followed by so many lines of it
     ["secret",reference,value]                                                            value in base64
     ["end",events,hash of the last,recordings,secrets]
 
-Positions, texts and hashes are those of the log, so the chain verifies in the file as it did there. Secrets (values of environment
-variables, arguments of execs) come along only where that was asked for. State snapshots never do: they are folds of the events.
+Positions, texts and hashes are those of the log, so the chain verifies in the file as it did there. Archived events are among the
+others. Secrets (values of environment variables, arguments of execs) come along only where that was asked for. State snapshots do
+not: they are folds of the events. Only a log whose first archives were dropped brings one, since nothing else tells what came
+before; it is read as strictly as the events are, but no proof goes with it.
 
 What is imported comes from anywhere (S57). It is read within limits and strictly, every event is decoded and checked against the
 chain, and nothing of the file is ever used as a path. The database that it becomes bears another application id, so that no engine
@@ -22,6 +26,7 @@ import sqlite3
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -29,19 +34,17 @@ import msgspec
 
 import docket
 from docket.domain.errors import CorruptEvent, StoreRefused
+from docket.event_store import bounded_lines
+from docket.event_store.bounded_lines import refused
 from docket.event_store.chain import COLUMNS, Row
 from docket.event_store.codec import Codec
-from docket.event_store.opening import IMPORTED_ID, SCHEMA
+from docket.event_store.opening import IMPORTED_ID, SCHEMA, snapshot_digest
 from docket.event_store.reading import ChainChecker
 
 VERSION: Literal[1] = 1
-MAX_LINE_BYTES = 16 << 20
-MAX_BYTES = 4 << 30
 MAX_LINES = 20_000_000
 
 _PIECE = 1 << 18
-_GZIP = 31  # zlib's way of saying: with gzip's header and check sum
-_GZIP_MAGIC = b"\x1f\x8b"
 _BATCH = 1_000
 
 Secret = tuple[str, bytes]
@@ -110,15 +113,41 @@ class _EndLine(msgspec.Struct, frozen=True, tag="end", array_like=True, forbid_u
     secrets: int
 
 
-_Line = _EventLine | _RecordingLine | _SecretLine | _EndLine
-_Part = _EventLine | _Recording | _SecretLine | _EndLine
+class _BeginningLine(msgspec.Struct, frozen=True, tag="beginning", array_like=True, forbid_unknown_fields=True):
+    position: int
+    hash: str
+    state_schema: int
+    state: str
 
 
-def export_log(rows: Iterable[Row], recordings: Iterable[Recording], secrets: Iterable[Secret] | None) -> Iterator[bytes]:
+class _LivingLine(_EventLine, frozen=True, tag="living", array_like=True, forbid_unknown_fields=True):
+    pass
+
+
+_Line = _EventLine | _RecordingLine | _SecretLine | _BeginningLine | _LivingLine | _EndLine
+_Part = _EventLine | _Recording | _SecretLine | _BeginningLine | _LivingLine | _EndLine
+
+
+class Beginning(msgspec.Struct, frozen=True):
+    """Where a log begins whose first events are no longer kept: the fold of them, and the rows that are left of them."""
+
+    position: int
+    hash: bytes
+    state_schema: int
+    state: bytes
+    living: list[Row]
+
+
+def export_log(
+    rows: Iterable[Row],
+    recordings: Iterable[Recording],
+    secrets: Iterable[Secret] | None,
+    beginning: Beginning | None = None,
+) -> Iterator[bytes]:
     """Give the file in pieces; with ``secrets`` None without them."""
-    compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+    compressor = zlib.compressobj(6, zlib.DEFLATED, bounded_lines.GZIP)
     pending = bytearray()
-    for line in _export_lines(rows, recordings, secrets):
+    for line in _export_lines(rows, recordings, secrets, beginning):
         pending += line + b"\n"
         if len(pending) >= _PIECE:
             yield compressor.compress(bytes(pending))
@@ -126,10 +155,17 @@ def export_log(rows: Iterable[Row], recordings: Iterable[Recording], secrets: It
     yield compressor.compress(bytes(pending)) + compressor.flush()
 
 
-def _export_lines(rows: Iterable[Row], recordings: Iterable[Recording], secrets: Iterable[Secret] | None) -> Iterator[bytes]:
+def _export_lines(
+    rows: Iterable[Row], recordings: Iterable[Recording], secrets: Iterable[Secret] | None, beginning: Beginning | None
+) -> Iterator[bytes]:
     encode = msgspec.json.Encoder().encode
     yield encode(Header(VERSION, docket.__version__, SCHEMA, secrets is not None))
     counts, last = [0, 0, 0], bytes(32)
+    if beginning is not None:
+        last = beginning.hash
+        yield encode(_BeginningLine(beginning.position, last.hex(), beginning.state_schema, beginning.state.decode()))
+        for row in beginning.living:
+            yield encode(_LivingLine(*row[:-1], row[-1].hex()))
     for row in rows:
         counts[0] += 1
         last = row[-1]
@@ -183,6 +219,17 @@ def _import(source: BinaryIO, connection: sqlite3.Connection, codec: Codec) -> I
     return imported
 
 
+@contextmanager
+def unguarded(connection: sqlite3.Connection) -> Iterator[None]:
+    """Without the triggers of the log's tables, for rows that stand before its beginning; they are back afterwards."""
+    triggers = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
+    for name, _ in triggers:
+        connection.execute(f'DROP TRIGGER "{name}"')
+    yield
+    for _, statement in triggers:
+        connection.execute(statement)
+
+
 class _Importer:
     """Checks lines one after the other and puts them into the tables."""
 
@@ -197,6 +244,8 @@ class _Importer:
     def read(self, lines: Iterator[tuple[int, _Part]]) -> Imported:
         """Take all lines. Raises StoreRefused."""
         take: dict[type, Callable[[Any], None]] = {
+            _BeginningLine: self._beginning,
+            _LivingLine: self._living,
             _EventLine: self._event,
             _Recording: self._recording,
             _SecretLine: self._secret,
@@ -206,21 +255,46 @@ class _Importer:
                 if isinstance(line, _EndLine):
                     self._flush()
                     break
-                self._counts[type(line)] += 1
+                if type(line) in self._counts:
+                    self._counts[type(line)] += 1
                 take[type(line)](line)
             except (CorruptEvent, ValueError, OverflowError, sqlite3.IntegrityError) as error:
-                raise _refused(number, str(error)) from error
+                raise refused(number, str(error)) from error
         else:
             raise StoreRefused("log cannot be imported: the file is cut off: export it again")
         if next(lines, None) is not None:
-            raise _refused(number + 1, "there is more behind the end")
+            raise refused(number + 1, "there is more behind the end")
         return self._end(number, line)
 
-    def _event(self, line: _EventLine) -> None:
+    def _beginning(self, line: _BeginningLine) -> None:
+        """The log goes on behind a hash; it has a seal without an archive, as it had where it comes from."""
+        if self._checker.position or line.position < 1:
+            raise ValueError("a log begins once, and before its events")
+        digest, state = bytes.fromhex(line.hash), line.state.encode()
+        self._checker = ChainChecker(line.position, digest)
+        with unguarded(self._connection):
+            self._connection.execute("INSERT INTO sealed_ranges VALUES (1, ?, ?, 0, 0, 0, x'', 0)", (line.position, digest))
+        row = (line.position, digest, 0, line.state_schema, state)
+        self._connection.execute(
+            "INSERT INTO state_snapshots (position, hash, taken_ns, schema, data, digest) VALUES (?, ?, ?, ?, ?, ?)",
+            (*row, snapshot_digest(*row)),
+        )
+
+    def _living(self, line: _LivingLine) -> None:
+        if self._counts[_EventLine] or line.position > self._checker.position:
+            raise ValueError("what is left of older events stands before the others")
+        row = self._row(line)
+        with unguarded(self._connection):
+            self._connection.execute(self._insert, row)
+
+    def _row(self, line: _EventLine) -> Any:
         *columns, digest = msgspec.structs.astuple(line)
-        row: Any = (*columns, bytes.fromhex(digest))
-        self._checker.check(row)
         self._codec.decode(line.name, line.schema, line.data, line.position)
+        return (*columns, bytes.fromhex(digest))
+
+    def _event(self, line: _EventLine) -> None:
+        row = self._row(line)
+        self._checker.check(row)
         self._pending.append(row)
         if len(self._pending) >= _BATCH:
             self._flush()
@@ -241,14 +315,14 @@ class _Importer:
         events, recordings, secrets = self._counts.values()
         checker = self._checker
         if (line.events, line.hash, line.recordings, line.secrets) != (events, checker.digest.hex(), recordings, secrets):
-            raise _refused(number, "the end does not fit what came before: lines are missing")
+            raise refused(number, "the end does not fit what came before: lines are missing")
         return Imported(events, recordings, secrets, checker.position, checker.digest)
 
 
 def _decoded(source: BinaryIO) -> Iterator[tuple[int, _Part]]:
     """What stands behind the header, with the numbers of the lines. Raises StoreRefused."""
     decoder = msgspec.json.Decoder(_Line)
-    lines = enumerate(_lines(source), 1)
+    lines = enumerate(bounded_lines.lines(source), 1)
     first = next(lines, None)
     if first is None:
         raise StoreRefused("log cannot be imported: the file is empty")
@@ -258,11 +332,11 @@ def _decoded(source: BinaryIO) -> Iterator[tuple[int, _Part]]:
         raise StoreRefused(f"log cannot be imported: it is no log that this docket can read ({error})") from None
     for number, line in lines:
         if number > MAX_LINES:
-            raise _refused(number, f"more than {MAX_LINES} lines")
+            raise refused(number, f"more than {MAX_LINES} lines")
         try:
             told: _Line = decoder.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise _refused(number, str(error)) from None
+            raise refused(number, str(error)) from None
         yield number, _recording(number, told, lines) if isinstance(told, _RecordingLine) else told
 
 
@@ -272,63 +346,8 @@ def _recording(number: int, head: _RecordingLine, lines: Iterator[tuple[int, byt
     for _ in range(head.lines):
         following = next(lines, None)
         if following is None:
-            raise _refused(number, "the recording is cut off")
+            raise refused(number, "the recording is cut off")
         data += following[1] + b"\n"
-        if len(data) > MAX_LINE_BYTES:
-            raise _refused(number, f"the recording is longer than {MAX_LINE_BYTES} bytes")
+        if len(data) > bounded_lines.MAX_LINE_BYTES:
+            raise refused(number, f"the recording is longer than {bounded_lines.MAX_LINE_BYTES} bytes")
     return _Recording(head.job, head.created_ns, bytes(data))
-
-
-def _lines(source: BinaryIO) -> Iterator[bytes]:
-    """The lines of the compressed file, each within its limit; the whole within its own, however well it was compressed."""
-    rest = bytearray()
-    number = 0
-    for piece in _bounded(source):
-        rest += piece
-        *whole, last = rest.split(b"\n")
-        rest = bytearray(last)
-        for line in whole:
-            number += 1
-            if len(line) > MAX_LINE_BYTES:
-                raise _refused(number, f"it is longer than {MAX_LINE_BYTES} bytes")
-            yield bytes(line)
-        if len(rest) > MAX_LINE_BYTES:
-            raise _refused(number + 1, f"it is longer than {MAX_LINE_BYTES} bytes")
-    if rest:
-        raise _refused(number + 1, "it is cut off")
-
-
-def _bounded(source: BinaryIO) -> Iterator[bytes]:
-    """The text in pieces, compressed or not."""
-    first = source.read(_PIECE)
-    total = 0
-    for piece in _decompressed(first, source) if first.startswith(_GZIP_MAGIC) else _plain(first, source):
-        total += len(piece)
-        if total > MAX_BYTES:
-            raise StoreRefused(f"log cannot be imported: it is larger than {MAX_BYTES} bytes")
-        yield piece
-
-
-def _plain(data: bytes, source: BinaryIO) -> Iterator[bytes]:
-    while data:
-        yield data
-        data = source.read(_PIECE)
-
-
-def _decompressed(first: bytes, source: BinaryIO) -> Iterator[bytes]:
-    decompressor = zlib.decompressobj(_GZIP)
-    while not decompressor.eof:
-        data = first or decompressor.unconsumed_tail or source.read(_PIECE)
-        first = b""
-        if not data:
-            raise StoreRefused("log cannot be imported: the file is cut off: export it again")
-        try:
-            yield decompressor.decompress(data, _PIECE)
-        except zlib.error as error:
-            raise StoreRefused(f"log cannot be imported: it is no exported log, or damaged ({error})") from None
-    if decompressor.unused_data or source.read(1):
-        raise StoreRefused("log cannot be imported: there is more in the file than the log")
-
-
-def _refused(number: int, message: str) -> StoreRefused:
-    return StoreRefused(f"log cannot be imported: line {number}: {message}")

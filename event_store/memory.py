@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
+import msgspec
 import trio
 
-from docket.domain.errors import CorruptEvent, StoreFailed
-from docket.domain.log import Batch, Event, StoredEvent
+from docket.domain.errors import CorruptEvent, EventsDropped, StoreFailed
+from docket.domain.log import Batch, Event, Fate, Seal, StoredEvent
 from docket.event_store.chain import Row, Sequencer
 from docket.event_store.codec import Codec
-from docket.event_store.exchange import export_log
+from docket.event_store.exchange import Beginning, export_log
 from docket.event_store.reading import ChainChecker, to_event
 from docket.event_store.report import VerifyReport
 from docket.event_store.ticket import Ticket
@@ -34,6 +35,7 @@ class MemoryEventStore:
         self._secrets: dict[str, bytes] = {}
         self._snapshots: dict[int, bytes] = {}
         self._recordings: dict[str, bytes] = {}
+        self._seals: list[Seal] = []
         self._closed = False
         self._hear: Callable[[Sequence[StoredEvent]], None] | None = None
 
@@ -52,6 +54,7 @@ class MemoryEventStore:
             self._sequencer.fall_back()
             ticket.settle(StoreFailed("event log refused the append, nothing of it was kept: memory is declared full"))
             return ticket
+        self.take(batch)
         self._rows += rows
         self._versions.update((row[1], row[2]) for row in rows)
         self._secrets.update(batch.secrets)
@@ -61,6 +64,16 @@ class MemoryEventStore:
         if self._hear is not None:
             self._hear(events)
         return ticket
+
+    def take(self, batch: Batch) -> None:
+        """Do what a batch's transaction does beside appending."""
+        self._snapshots.update(batch.folds)
+        if batch.seal is not None:
+            self._seals.append(batch.seal)
+        if batch.drop_upto:
+            self._seals[:] = [
+                msgspec.structs.replace(seal, kept=seal.kept and seal.last > batch.drop_upto) for seal in self._seals
+            ]
 
     async def append(self, batch: Batch) -> list[StoredEvent]:
         """Submit the batch and wait until it is durable. Raises as `submit` and `Ticket.durable` do."""
@@ -116,14 +129,16 @@ class MemoryEventStore:
         """Yield events behind ``after``, in order; ``types`` are names. Raises CorruptEvent."""
         chosen = (
             row
-            for row in self._range(after, upto)
+            for row in self._kept(after, upto)
             if (stream is None or row[1] == stream) and (types is None or row[3] in types) and (job is None or row[7] == job)
         )
         for row in islice(chosen, None if limit is None else max(limit, 0)):
             yield to_event(self._codec, row)
 
     def read_for_fold(self, after: int = 0, upto: int | None = None) -> Iterator[tuple[Event, int, int]]:
-        """Yield (event, time in ns, position)."""
+        """Yield (event, time in ns, position). Raises EventsDropped."""
+        if max(after, 0) < self.floor():
+            raise EventsDropped(self.floor())
         for row in self._range(after, upto):
             yield self._codec.decode(row[3], row[4], row[5], row[0]), row[6], row[0]
 
@@ -133,6 +148,46 @@ class MemoryEventStore:
         while position < len(self._rows) and (upto is None or position < upto):
             yield self._rows[position]
             position += 1
+
+    def _kept(self, after: int, upto: int | None) -> Iterator[Row]:
+        return self._range(max(after, self.floor()), upto)
+
+    # Compaction: the events stay where they are, and are not read any more when their archive is dropped.
+
+    def position_at(self, time_ns: int) -> int:
+        """Give the position of the newest event that is no later than ``time_ns``."""
+        return max(((row[6], row[0]) for row in self._kept(0, None) if row[6] <= time_ns), default=(0, 0))[1]
+
+    def position_before(self, time_ns: int) -> int:
+        """Give the position behind which all events of ``time_ns`` and later stand."""
+        return next((row[0] - 1 for row in self._kept(0, None) if row[6] >= time_ns), self.head())
+
+    def sealed(self) -> list[Seal]:
+        """Give the sealed ranges, oldest first."""
+        dropped = [seal for seal in self._seals if not seal.kept]
+        return [*dropped[-1:], *(seal for seal in self._seals if seal.kept)]
+
+    def floor(self) -> int:
+        """Give the position up to which events are no longer kept."""
+        return max((seal.last for seal in self._seals if not seal.kept), default=0)
+
+    def archive(self, upto: int) -> Seal:
+        """Describe the range behind the last seal. Raises StoreFailed."""
+        first = self._seals[-1].last + 1 if self._seals else 1
+        if not first <= upto <= self.head():
+            raise StoreFailed(
+                f"events up to {upto} cannot be sealed: those up to {first - 1} are, and the log ends at {self.head()}"
+            )
+        rows = list(self._range(first - 1, upto))
+        times, size = [row[6] for row in rows], sum(len(row[5]) for row in rows)
+        return Seal(first, upto, rows[-1][-1], min(times), max(times), size, b"")
+
+    def trim(self, fate: Callable[[str], Fate]) -> Iterator[int]:
+        """There is no table to be kept short."""
+        yield from ()
+
+    def sweep(self) -> None:
+        """There are no files."""
 
     def secret(self, reference: str) -> bytes | None:
         """Give the bytes behind a reference; None when they were forgotten or never were."""
@@ -161,14 +216,18 @@ class MemoryEventStore:
     def export(self, secrets: bool = False) -> Iterator[bytes]:
         """Give the log as one file, in pieces; see `exchange`."""
         recordings = ((job, 0, data) for job, data in self._recordings.items())
-        yield from export_log(self._rows, recordings, self._secrets.items() if secrets else None)
+        floor, beginning = self.floor(), None
+        if floor:
+            beginning = Beginning(floor, self._rows[floor - 1][-1], 1, self._snapshots[floor], [])
+        yield from export_log(self._kept(0, None), recordings, self._secrets.items() if secrets else None, beginning)
 
     def verify(self, after: int = 0, limit: int | None = None) -> VerifyReport:
         """Check the hash chain and that every event decodes, behind ``after``, at most ``limit`` of them. Raises CorruptEvent."""
         if not 0 <= after <= len(self._rows):
             raise CorruptEvent(after, "is missing")
+        after = max(after, self.floor())
         checker = ChainChecker(after, self._rows[after - 1][-1]) if after else ChainChecker()
         for row in self._range(after, None if limit is None else after + limit):
             checker.check(row)
             self._codec.decode(row[3], row[4], row[5], row[0])
-        return VerifyReport(checker.position - after, checker.position, checker.digest)
+        return VerifyReport(checker.position - after, checker.position, checker.digest, self.floor())

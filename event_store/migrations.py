@@ -30,6 +30,39 @@ _REFUSALS = {
 }
 
 
+_SEALED_REFUSALS = {
+    # What is sealed lies in an archive, and may go from the table. Nothing else may.
+    "events_are_not_deleted": (
+        "BEFORE DELETE ON events WHEN OLD.position > (SELECT ifnull(max(last), 0) FROM sealed_ranges) "
+        "BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END"
+    ),
+    "events_are_only_appended": (
+        "BEFORE INSERT ON events WHEN NEW.position <> 1 + max((SELECT ifnull(max(position), 0) FROM events), "
+        "(SELECT ifnull(max(last), 0) FROM sealed_ranges)) "
+        "OR EXISTS (SELECT 1 FROM events WHERE stream = NEW.stream AND version = NEW.version) "
+        "BEGIN SELECT RAISE(ABORT, 'events are only appended'); END"
+    ),
+    # A seal goes on where the last one ended, fits the chain, and never takes all events: the next one is chained to one of them.
+    "seals_are_only_appended": (
+        "BEFORE INSERT ON sealed_ranges WHEN NEW.first <> 1 + (SELECT ifnull(max(last), 0) FROM sealed_ranges) "
+        "OR NEW.last < NEW.first OR NEW.last >= (SELECT ifnull(max(position), 0) FROM events) "
+        "OR NEW.hash IS NOT (SELECT hash FROM events WHERE position = NEW.last) OR NEW.kept <> 1 "
+        "BEGIN SELECT RAISE(ABORT, 'seals are only appended'); END"
+    ),
+    "seals_are_not_updated": (
+        "BEFORE UPDATE ON sealed_ranges WHEN (NEW.first, NEW.last, NEW.hash, NEW.min_time, NEW.max_time, NEW.bytes, NEW.digest) "
+        "IS NOT (OLD.first, OLD.last, OLD.hash, OLD.min_time, OLD.max_time, OLD.bytes, OLD.digest) OR NEW.kept > OLD.kept "
+        "BEGIN SELECT RAISE(ABORT, 'seals are never changed'); END"
+    ),
+    # The newest row of a dropped archive is what the oldest archive that is kept is chained to.
+    "seals_are_not_deleted": (
+        "BEFORE DELETE ON sealed_ranges WHEN OLD.kept "
+        "OR NOT EXISTS (SELECT 1 FROM sealed_ranges WHERE NOT kept AND last > OLD.last) "
+        "BEGIN SELECT RAISE(ABORT, 'seals are never deleted'); END"
+    ),
+}
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the database to `opening.SCHEMA`."""
     migrations.apply(Database(connection, execute_plugins=False))
@@ -79,6 +112,30 @@ def create_views(db: Database) -> None:
     for name, select in re.findall(r"^CREATE VIEW (\w+) AS\n(.*?);$", text, re.DOTALL | re.MULTILINE):
         db.create_view(name, select)
     _finish(db, schema=1)
+
+
+@migrations(name="0004_sealed_ranges")
+def create_sealed_ranges(db: Database) -> None:
+    """Ranges of events that lie in archives (`docket.event_store.ranges`), what may be deleted now, and an index of times."""
+    table = db.table("sealed_ranges")
+    assert isinstance(table, Table)
+    columns = {
+        "first": int,
+        "last": int,
+        "hash": bytes,
+        "min_time": int,
+        "max_time": int,
+        "bytes": int,
+        "digest": bytes,
+        "kept": int,
+    }
+    table.create(columns, pk="first", not_null=set(columns) - {"first"}, strict=True)
+    for name in set(_SEALED_REFUSALS) & set(_REFUSALS):
+        db.execute(f"DROP TRIGGER {name}")
+    for name, rule in _SEALED_REFUSALS.items():
+        db.execute(f"CREATE TRIGGER {name} {rule}")
+    db.execute("CREATE INDEX events_time ON events (time)")
+    _finish(db, schema=2)
 
 
 def _finish(db: Database, schema: int) -> None:

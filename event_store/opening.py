@@ -17,11 +17,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from docket.domain.errors import CorruptEvent, StoreFailed, StoreRefused
+from docket.event_store import ranges
 from docket.event_store.chain import GENESIS
 from docket.event_store.damage import check_structure, damage_noted, forget_damage
 from docket.event_store.reading import ChainChecker, Selection, is_damage, rows
 
-SCHEMA = 1
+SCHEMA = 2
 """The schema of the database that this version writes, as ``PRAGMA user_version``."""
 
 APPLICATION_ID = 0x646F636B  # "dock", in the header of the file: `file log.db` and SQLite's tools show it
@@ -148,10 +149,10 @@ def check_log(connection: sqlite3.Connection, path: Path, schema: int) -> tuple[
 
 
 def _check_chain(connection: sqlite3.Connection, path: Path, schema: int | None) -> tuple[int, bytes]:
-    """Check the chain behind the last state snapshot of ``schema``, all of it for None."""
+    """Check the chain behind the last state snapshot of ``schema``; for None all that is in the database."""
     try:
         drop_damaged_snapshots(connection)
-        checker = ChainChecker() if schema is None else _anchor(connection, schema)
+        checker = _seal(connection) if schema is None else _anchor(connection, schema)
         for chunk in rows(path, Selection(None, None, None, None), checker.position):
             for row in chunk:
                 checker.check(row)
@@ -160,15 +161,20 @@ def _check_chain(connection: sqlite3.Connection, path: Path, schema: int | None)
     return checker.position, checker.digest
 
 
+def _seal(connection: sqlite3.Connection) -> ChainChecker:
+    """Where the events begin that are not sealed."""
+    last = ranges.horizon(connection)
+    return ChainChecker(last, ranges.hash_at(connection, last) or GENESIS)
+
+
 def _anchor(connection: sqlite3.Connection, schema: int) -> ChainChecker:
     found = connection.execute(
-        "SELECT s.position, s.hash, e.hash FROM state_snapshots AS s LEFT JOIN events AS e USING (position) "
-        "WHERE s.schema = ? ORDER BY s.position DESC LIMIT 1",
-        [schema],
+        "SELECT position, hash FROM state_snapshots WHERE schema = ? ORDER BY position DESC LIMIT 1", [schema]
     ).fetchone()
-    if found is None:
-        return ChainChecker(0, GENESIS)
-    position, expected, actual = found
-    if expected != actual:
+    sealed = _seal(connection)
+    if found is None or found[0] < sealed.position:
+        return sealed
+    position, expected = found
+    if expected != ranges.hash_at(connection, position):
         raise CorruptEvent(position, "is missing or does not match the state snapshot taken at it")
     return ChainChecker(position, expected)

@@ -14,7 +14,7 @@ from typing import NoReturn, Self
 import trio
 
 from docket.domain.errors import StoreFailed, StoreRefused
-from docket.domain.log import Batch, StoredEvent
+from docket.domain.log import Batch, Fate, StoredEvent
 from docket.event_store.codec import Codec
 from docket.event_store.log_reader import LogReader
 from docket.event_store.opening import APPLICATION_ID, IMPORTED_ID, SCHEMA
@@ -78,6 +78,18 @@ class ReadOnlyEventStore(LogReader):
         self._refuse()
 
     def save_recording(self, job: str, data: bytes) -> None:
+        """Raises StoreFailed."""
+        self._refuse()
+
+    def archive(self, upto: int) -> NoReturn:
+        """Raises StoreFailed."""
+        self._refuse()
+
+    def trim(self, fate: Callable[[str], Fate]) -> NoReturn:
+        """Raises StoreFailed."""
+        self._refuse()
+
+    def sweep(self) -> NoReturn:
         """Raises StoreFailed."""
         self._refuse()
 

@@ -3,6 +3,8 @@
 Rules:
 - A reader has its own connection and keeps no transaction open between two chunks: a slow reader neither holds back the
   checkpoints (the WAL would grow) nor keeps erased secrets alive.
+- What is sealed is read from its archive, whether its rows are still in the table or not. A compaction may seal what a reader is
+  about to read: so the horizon is looked at after each chunk, and a chunk that lies before it is thrown away.
 - What SQLite gives is not trusted: a value of the wrong type or text that is no UTF-8 is a CorruptEvent like a wrong hash.
 """
 
@@ -14,8 +16,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from docket.domain.errors import CorruptEvent, StoreFailed
-from docket.domain.log import Metadata, StoredEvent
+import msgspec
+
+from docket.domain.errors import CorruptEvent, EventsDropped, StoreFailed
+from docket.domain.log import Metadata, Seal, StoredEvent
+from docket.event_store import archive, ranges
 from docket.event_store.chain import COLUMNS, GENESIS, Row, link
 from docket.event_store.codec import Codec
 
@@ -33,6 +38,9 @@ class Selection:
     """Which events to read; builds the query of a chunk."""
 
     def __init__(self, stream: str | None, types: Sequence[str] | None, job: str | None, upto: int | None) -> None:
+        self.upto = upto
+        self._stream, self._types, self._job = stream, types, job
+        self._marks = [msgspec.json.encode(text) for text in (stream, job) if text]
         self._where = ["position > ?"]
         self._arguments: list[Any] = []
         if upto is not None:
@@ -48,6 +56,20 @@ class Selection:
     def _add(self, condition: str, *arguments: str | int) -> None:
         self._where.append(condition)
         self._arguments += arguments
+
+    def mentions(self, line: bytes) -> bool:
+        """Tell whether a line of an archive may hold an event that is wanted."""
+        return all(mark in line for mark in self._marks)
+
+    def matches(self, row: Row, after: int) -> bool:
+        """What the query's conditions say, of a row that came from an archive."""
+        return (
+            row[0] > after
+            and (self.upto is None or row[0] <= self.upto)
+            and (self._stream is None or row[1] == self._stream)
+            and (self._types is None or row[3] in self._types)
+            and (self._job is None or row[7] == self._job)
+        )
 
     def chunk(self, connection: sqlite3.Connection, columns: str, after: int, limit: int) -> list[Any]:
         """Fetch up to ``limit`` rows behind position ``after``; raises CorruptEvent or StoreFailed."""
@@ -81,11 +103,23 @@ def _explain(connection: sqlite3.Connection, error: sqlite3.Error, after: int) -
 
 
 def rows(path: Path, selection: Selection, after: int, limit: int | None = None) -> Iterator[list[Row]]:
-    """Yield chunks of rows with all `COLUMNS`, in the order of their positions."""
+    """Yield chunks of rows with all `COLUMNS`, in the order of their positions. Events that are no longer kept are passed over."""
     with closing(connect(path)) as connection:
-        while limit is None or limit > 0:
+        while (limit is None or limit > 0) and (selection.upto is None or after < selection.upto):
+            seal = ranges.behind(connection, after)
+            if seal is not None:
+                for chunk in _archived(path, connection, seal, selection, after):
+                    chunk = chunk[:limit]
+                    limit = None if limit is None else limit - len(chunk)
+                    yield chunk
+                    if limit == 0:
+                        return
+                after = seal.last
+                continue
             size = _CHUNK if limit is None else min(_CHUNK, limit)
             chunk = selection.chunk(connection, COLUMNS, after, size)
+            if ranges.horizon(connection) > after:
+                continue
             if chunk:
                 yield chunk
             if len(chunk) < size:
@@ -94,18 +128,49 @@ def rows(path: Path, selection: Selection, after: int, limit: int | None = None)
             limit = None if limit is None else limit - size
 
 
+def _archived(path: Path, connection: sqlite3.Connection, seal: Seal, selection: Selection, after: int) -> Iterator[list[Row]]:
+    """The wanted events of a sealed range; none when its archive was dropped, be it in this moment."""
+    if not seal.kept:
+        return
+    try:
+        for chunk in archive.read(path, seal, selection.mentions):
+            wanted = [row for row in chunk if selection.matches(row, after)]
+            if wanted:
+                yield wanted
+    except StoreFailed:
+        present = ranges.behind(connection, seal.first - 1)
+        if present is not None and present.last == seal.last and present.kept:
+            raise
+
+
 def fold_rows(path: Path, after: int, upto: int | None) -> Iterator[tuple[int, list[tuple[str, int, str, int]]]]:
     """Yield (position of the first, chunk of (type, schema, data, time)); the others follow without a gap.
 
-    Leaving the position out saves a tenth of the time that reading takes. Raises CorruptEvent where an event is missing.
+    Leaving the position out saves a tenth of the time that reading takes. Raises CorruptEvent where an event is missing,
+    EventsDropped where they are no longer kept.
     """
     with closing(connect(path)) as connection:
         while True:
+            seal = ranges.behind(connection, after)
+            if seal is not None and (upto is None or after < upto):
+                if not seal.kept:
+                    raise EventsDropped(seal.last)
+                selection = Selection(None, None, None, upto)
+                reached = after
+                for found in _archived(path, connection, seal, selection, after):
+                    yield found[0][0], [(row[3], row[4], row[5], row[6]) for row in found]
+                    reached = found[-1][0]
+                if reached < min(seal.last, upto or seal.last):
+                    raise EventsDropped(seal.last)
+                after = reached
+                continue
             # Asked first: events that are appended between the two queries must not look like a gap.
             last = _last_of_chunk(connection, after, upto)
             if last is None:
                 return
             chunk = Selection(None, None, None, last).chunk(connection, "type, schema, data, time", after, _CHUNK)
+            if ranges.horizon(connection) > after:
+                continue
             if len(chunk) != last - after:
                 raise _first_gap(connection, after)
             yield after + 1, chunk

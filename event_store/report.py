@@ -14,3 +14,5 @@ class VerifyReport(msgspec.Struct, frozen=True):
     events: int
     position: int
     hash: bytes
+    floor: int = 0
+    """Events up to here are no longer kept: the chain was followed from the hash that it had there."""

@@ -6,8 +6,9 @@ any. Nothing here waits for the disk except `forget`, `verify`, `close` and the 
 
 from __future__ import annotations
 
+import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,8 @@ from typing import Self
 import trio
 
 from docket.domain.errors import CorruptEvent, StoreFailed, StoreRefused
-from docket.domain.log import Batch, StoredEvent
+from docket.domain.log import Batch, Fate, Seal, StoredEvent
+from docket.event_store import archive, ranges, sealing
 from docket.event_store.chain import Sequencer
 from docket.event_store.codec import Codec
 from docket.event_store.damage import note_damage
@@ -36,13 +38,8 @@ _KEPT_SNAPSHOTS = 16
 _DEFERRED_SECONDS = 0.02
 _RECENT_SECRETS = 512
 
-# The writer's connection has the function; the hash is known here only, when the events are in the table.
-_SAVE_SNAPSHOT = """
-INSERT OR REPLACE INTO state_snapshots (position, hash, taken_ns, schema, data, digest)
-SELECT position, hash, :taken_ns, :schema, :data, docket_snapshot_digest(position, hash, :taken_ns, :schema, :data)
-FROM events WHERE position = :position"""
-
-# Keeps the history evenly covered: drops the snapshot between the two nearest neighbours, never one of the two newest.
+# Keeps the history evenly covered: drops the snapshot between the two nearest neighbours, never one of the two newest, nor those
+# that stand for sealed events.
 _THIN_SNAPSHOTS = f"""
 DELETE FROM state_snapshots WHERE (SELECT count(*) FROM state_snapshots) > {_KEPT_SNAPSHOTS} AND position = (
     SELECT position FROM (
@@ -50,7 +47,7 @@ DELETE FROM state_snapshots WHERE (SELECT count(*) FROM state_snapshots) > {_KEP
             lead(position) OVER places - ifnull(lag(position) OVER places, 0) AS gap,
             lead(position, 2) OVER places AS second_next
         FROM state_snapshots WINDOW places AS (ORDER BY position)
-    ) WHERE second_next IS NOT NULL ORDER BY gap LIMIT 1
+    ) WHERE second_next IS NOT NULL AND position NOT IN ({ranges.PROTECTED}) ORDER BY gap LIMIT 1
 )"""
 
 
@@ -132,7 +129,8 @@ class SqliteEventStore(LogReader):
         self._newest = ticket = Ticket(events)
         self._recent_secrets.update(batch.secrets)
         self._waiting += 1
-        append = Append(rows, batch.secrets, ticket, self.generation)
+        statements = ranges.statements(batch, self._clock(), self._state_schema) if batch.folds else ()
+        append = Append(rows, batch.secrets, ticket, self.generation, statements)
         if deferred:
             self._defer(append)
         else:
@@ -184,7 +182,7 @@ class SqliteEventStore(LogReader):
         """Keep the fold of the events up to ``position``, some time later; a loss is logged, for it can be made again."""
         self._check_open()
         row = {"position": position, "taken_ns": self._clock(), "schema": self._state_schema, "data": data}
-        save, thin = (_SAVE_SNAPSHOT, row), (_THIN_SNAPSHOTS, ())
+        save, thin = (ranges.SAVE_SNAPSHOT, row), (_THIN_SNAPSHOTS, ())
         self._writer.put(Extra(f"state snapshot at {position}", save, thin, generation=self.generation))
 
     def save_recording(self, job: str, data: bytes) -> None:
@@ -207,6 +205,30 @@ class SqliteEventStore(LogReader):
             return call.result()
         finally:
             self._recent_secrets.pop(reference, None)  # the table has it, if it is there still
+
+    # Compaction. All of it waits for the disk.
+
+    def archive(self, upto: int) -> Seal:
+        """Write an archive of the events behind the last seal; see `sealing`. Raises StoreFailed and CorruptEvent."""
+        return sealing.archive_upto(self.path, self._codec, upto)
+
+    def trim(self, fate: Callable[[str], Fate]) -> Iterator[int]:
+        """Delete sealed rows, a piece at a time; appends go on in between. Raises StoreFailed."""
+
+        def delete(function: Callable[[sqlite3.Connection], bool]) -> bool:
+            self._check_open()
+            call = Call(function)
+            self._writer.call(call)
+            return call.result()
+
+        return sealing.trim(self.path, fate, delete)
+
+    def sweep(self) -> None:
+        """Remove archives that no seal names. Raises StoreFailed."""
+        try:
+            archive.sweep(self.path, self.sealed())
+        except OSError as error:
+            raise StoreFailed(f"event log {self.path}: an archive cannot be removed: {error.strerror}") from error
 
     def close(self) -> None:
         """Write what was submitted, then give file and lock back. Calling it twice is fine."""

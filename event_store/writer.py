@@ -33,16 +33,21 @@ _GROUP_ROWS = 4096  # bounds a transaction, and so the time until the first appe
 _INSERT_ROWS = tuple(2**power for power in range(8, -1, -1))  # 256 × 11 parameters: below the limit of every SQLite
 _INSERTS = {n: f"INSERT INTO events ({COLUMNS}) VALUES {','.join(['(?,?,?,?,?,?,?,?,?,?,?)'] * n)}" for n in _INSERT_ROWS}
 
+Statement = tuple[str, Sequence[Any] | Mapping[str, Any]]
+
 Settled = Callable[[Sequence["Append"], Exception | None, int], None]
 """Hears, in order, of appends that are durable (no error) or were refused, and the generation that holds from then on."""
 
 
 class Append:
-    """A placed batch on its way."""
+    """A placed batch on its way. Its ``statements`` are part of it: they are done in its transaction, or it is refused."""
 
-    __slots__ = ("generation", "rows", "secrets", "ticket")
+    __slots__ = ("generation", "rows", "secrets", "statements", "ticket")
 
-    def __init__(self, rows: list[Row], secrets: dict[str, bytes], ticket: Ticket, generation: int) -> None:
+    def __init__(
+        self, rows: list[Row], secrets: dict[str, bytes], ticket: Ticket, generation: int, statements: Sequence[Statement] = ()
+    ) -> None:
+        self.statements = statements
         self.rows = rows
         self.secrets = secrets
         self.ticket = ticket
@@ -57,9 +62,7 @@ class Extra:
 
     __slots__ = ("generation", "name", "statements")
 
-    def __init__(
-        self, name: str, *statements: tuple[str, Sequence[Any] | Mapping[str, Any]], generation: int | None = None
-    ) -> None:
+    def __init__(self, name: str, *statements: Statement, generation: int | None = None) -> None:
         self.name = name
         self.statements = statements
         self.generation = generation
@@ -233,7 +236,9 @@ class Writer:
     def _transaction(self, rows: list[Row], appends: list[Append], extras: list[Extra]) -> None:
         execute = self._connection.execute
         secrets = [pair for append in appends for pair in append.secrets.items()]
-        if not extras and not secrets and len(rows) in _INSERTS:
+        statements = [statement for append in appends for statement in append.statements]
+        statements += [statement for extra in extras for statement in extra.statements]
+        if not statements and not secrets and len(rows) in _INSERTS:
             execute(_INSERTS[len(rows)], tuple(chain.from_iterable(rows)))  # one statement is a transaction by itself
             return
         execute("BEGIN IMMEDIATE")
@@ -244,9 +249,8 @@ class Writer:
                 first += size
         for pair in secrets:
             execute("INSERT INTO secrets (reference, value) VALUES (?, ?)", pair)
-        for extra in extras:
-            for statement, arguments in extra.statements:
-                execute(statement, arguments)
+        for statement, arguments in statements:
+            execute(statement, arguments)
         execute("COMMIT")
 
     def _clear_doubt(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
+from docket.domain.confinement.id_maps import IdMapping
 from docket.domain.plan import operations as op
 from docket.domain.plan.operations import OperationResult, Plan
 
@@ -146,12 +147,13 @@ def _create_cgroup(operation: op.CreateCgroup) -> str:
 
 
 def _join(operation: op.JoinNamespaces) -> str:
-    options = " ".join(_JOIN_OPTIONS[name] for name in operation.namespaces)
+    options = " ".join(_JOIN_OPTIONS.get(name) or quote(f"--{name}") for name in operation.namespaces)
     return f"exec nsenter --target {operation.pid} {options} sh  # if it started at tick {operation.start_time}"
 
 
 def _namespaces(names: Iterable[str]) -> str:
-    return " ".join(_NAMESPACE_OPTIONS[name] for name in names)
+    """The options; in a recording from elsewhere a name may be anything."""
+    return " ".join(_NAMESPACE_OPTIONS.get(name) or quote(f"--{name}") for name in names)
 
 
 def _clone(operation: op.Clone) -> str:
@@ -159,7 +161,7 @@ def _clone(operation: op.Clone) -> str:
     return f"{cgroup}exec unshare {_namespaces(operation.namespaces)} sh" if operation.namespaces else f"{cgroup}exec sh"
 
 
-def _id_map(file: str, mappings: Iterable[op.IdMapping]) -> str:
+def _id_map(file: str, mappings: Iterable[IdMapping]) -> str:
     lines = "\\n".join(f"{mapping.inside} {mapping.outside} {mapping.count}" for mapping in mappings)
     return f"printf '{lines}\\n' > /proc/$pid/{file}"
 
@@ -171,20 +173,24 @@ def _root_command(operation: op.Operation) -> str:
             if not operation.fstype and "BIND" not in operation.flags:
                 recursive = "r" if "REC" in operation.flags else ""
                 kind = next((name.lower() for name in operation.flags if name != "REC"), "private")
-                return f"mount --make-{recursive}{kind} {quote(operation.target)}"
+                return f"mount {quote(f'--make-{recursive}{kind}')} {quote(operation.target)}"
             if "BIND" in operation.flags:
                 return f"mount --{'r' if 'REC' in operation.flags else ''}bind {_words(operation.source, operation.target)}"
             source = quote(operation.source or operation.fstype)
             options = _options(operation.flags, operation.data)
             return f"mount -t {quote(operation.fstype)}{options} {source} {quote(operation.target)}"
         case op.HoldTree():
-            return f"# the mounts of {_comment(operation.source)} are held before they become slaves"
+            return f"# open_tree: the mounts of {_comment(operation.source)} are held for the new process"
         case op.HoldPeerTree():
             return f"# {_comment(operation.path)} of process {operation.pid} is held by nsenter --mount and open_tree"
         case op.MountOverlay():
             upper = f",upperdir={operation.upperdir},workdir={operation.workdir}" if operation.upperdir else ""
             data = f"lowerdir={':'.join(operation.lowerdirs)}{upper}"
             return f"mount -t overlay overlay -o {quote(data)} {quote(operation.target)}"
+        case op.HoldOverlay():
+            return _hold_overlay(operation)
+        case op.AttachOverlay():
+            return f"# move_mount: the held overlay is mounted on {_comment(operation.target)}"
         case op.EnterRoot():
             return f"root={quote(operation.path)}; cd {quote(operation.path)}"
         case op.MountInRoot():
@@ -212,6 +218,18 @@ def _root_command(operation: op.Operation) -> str:
             return f"echo {quote(operation.value)} > {_in_root('/proc/sys/' + operation.name.replace('.', '/'))}"
         case _:
             return _process_command(operation)
+
+
+def _hold_overlay(operation: op.HoldOverlay) -> str:
+    maps = ",".join(
+        f"{kind}:{mapping.inside}:{mapping.outside}:{mapping.count}"
+        for kind, mappings in (("u", operation.uids), ("g", operation.gids))
+        for mapping in mappings
+    )
+    layers = " ".join(quote(each) for each in (*operation.lowerdirs, operation.upperdir, operation.workdir))
+    return (
+        f"for layer in {layers}; do mount --bind -o X-mount.idmap={maps} $layer $layer; done  # in a mount namespace of its own"
+    )
 
 
 def _bind(operation: op.BindInRoot) -> str:
@@ -258,6 +276,10 @@ def _process_command(operation: op.Operation) -> str:
             told = f": capset effective {operation.effective:#x} permitted {operation.permitted:#x}"
             inheritable, ambient = _capabilities(operation.inheritable), _capabilities(operation.ambient)
             return f"{told}; exec setpriv --inh-caps {inheritable} --ambient-caps {ambient} sh"
+        case op.BecomeRoot():
+            return "exec setpriv --reuid 0 --regid 0 --clear-groups sh"
+        case op.SetAppArmorProfile():
+            return f"echo {quote(f'exec {operation.profile}')} > /proc/self/attr/apparmor/exec"
         case op.SetParentDeathSignal():
             return f"exec setpriv --pdeathsig {operation.signal} sh"
         case _:

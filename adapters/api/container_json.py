@@ -164,7 +164,7 @@ def inspect(engine: Engine, container: Container) -> dict[str, Any]:
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": container.apparmor,
         "ExecIDs": container.execs or None,
         "HostConfig": host_config(spec),
         "GraphDriver": {"Name": "overlay2", "Data": {"UpperDir": f"{engine.ports.places.container(container.id)}/upper"}},

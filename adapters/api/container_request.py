@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from docket.adapters.api.fields import Body, checked, flag, integer, mapping, names, objects, table, text, texts, wrong
+from docket.adapters.api.fields import (
+    Body,
+    checked,
+    console_size,
+    flag,
+    integer,
+    mapping,
+    names,
+    objects,
+    table,
+    text,
+    texts,
+    wrong,
+)  # fmt: skip
 from docket.adapters.api.host_config_json import RATES
 from docket.adapters.api.log_request import log_request
 from docket.adapters.api.mount_request import mounts
 from docket.adapters.api.unsupported import refuse_anonymous_volumes, refuse_unsupported
+from docket.domain.confinement.cgroup_parent import check_cgroup_parent
 from docket.domain.confinement.signals import parse_signal
 from docket.domain.errors import Rejected, Unsupported
 from docket.domain.jobs.create import Create
@@ -33,7 +47,7 @@ def create_request(body: Body, name: str) -> Create:
         stdin=flag(body, "OpenStdin"),
         stdin_once=flag(body, "StdinOnce"),
         attach=tuple(stream for stream in ("Stdin", "Stdout", "Stderr") if flag(body, f"Attach{stream}")),
-        console_size=_console(host),
+        console_size=console_size(host),
         hostname=text(body, "Hostname"),
         domainname=text(body, "Domainname"),
         network=_network(text(host, "NetworkMode")),
@@ -70,6 +84,7 @@ def create_request(body: Body, name: str) -> Create:
         resources=resources_of(host),
         oom_score_adj=integer(host, "OomScoreAdj"),
         init=flag(host, "Init"),
+        cgroup_parent=check_cgroup_parent(text(host, "CgroupParent")),
         auto_remove=flag(host, "AutoRemove"),
     )
     return Create(spec, name, _arguments(body, "Entrypoint"), _arguments(body, "Cmd"), texts(body, "Env"))
@@ -121,18 +136,6 @@ def _signal(name: str) -> str:
     if name:
         parse_signal(name)
     return name
-
-
-def _console(host: Body) -> tuple[int, int]:
-    """Rows and columns of the client's terminal; anything but a pair of numbers that a window can have is no size."""
-    size = host.get("ConsoleSize")
-    if (
-        not isinstance(size, list)
-        or len(size) != 2
-        or not all(isinstance(number, int) and 0 <= number < 1 << 16 for number in size)
-    ):
-        return (0, 0)
-    return (size[0], size[1])
 
 
 def _arguments(body: Body, key: str) -> tuple[str, ...] | None:

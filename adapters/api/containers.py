@@ -10,6 +10,7 @@ import msgspec
 
 from docket.adapters.api import container_filters, container_json
 from docket.adapters.api.container_request import create_request, update_request
+from docket.adapters.api.fields import checked_object
 from docket.adapters.api.filters import parse_filters
 from docket.adapters.api.history import state_at
 from docket.adapters.api.logs import logs
@@ -18,7 +19,7 @@ from docket.adapters.api.unsupported import refuse_platform
 from docket.adapters.http import Request, Response, Route, Stream, StreamSender
 from docket.domain.confinement.signals import parse_signal
 from docket.domain.engine import Engine
-from docket.domain.errors import InvalidArgument, Rejected, Rejection
+from docket.domain.errors import Rejected, Rejection
 from docket.domain.jobs.remove import Remove
 from docket.domain.jobs.stop import Stop
 from docket.domain.jobs.wait import check_condition
@@ -81,9 +82,7 @@ class Containers:
         return Response.json(msgspec.Raw(self._rows.encode(found, now, generation)))
 
     async def create(self, request: Request) -> Response:
-        body = await request.json()
-        if not isinstance(body, dict):
-            raise Rejected(InvalidArgument("the body of a create must be a JSON object"))
+        body = checked_object(await request.json(), "the body of a create")
         engine = self._engine
         asked = create_request(body, request.query.get("name") or "")
         image = find_image(engine.state, asked.spec.image)
@@ -130,9 +129,7 @@ class Containers:
         return Response.empty()
 
     async def update(self, request: Request) -> Response:
-        body = await request.json()
-        if not isinstance(body, dict):
-            raise Rejected(InvalidArgument("the body of an update must be a JSON object"))
+        body = checked_object(await request.json(), "the body of an update")
         asked = update_request(body)
         await self._run(request, "update", ask=asked)
         return Response.json({"Warnings": []})

@@ -10,6 +10,7 @@ import trio
 
 from docket.adapters.api.container_filters import label_test
 from docket.adapters.api.filters import parse_filters
+from docket.adapters.api.past import read_past
 from docket.adapters.api.times import parse_time
 from docket.adapters.http import Request, Route, Stream, StreamSender
 from docket.domain.engine import Engine
@@ -22,6 +23,7 @@ from docket.domain.model.image import events as image
 from docket.domain.model.state import EngineState
 from docket.domain.model.transfer import events as transfer
 from docket.domain.oci.reference import parse_reference
+from docket.domain.snapshots import state_at
 
 _FILTERS = frozenset({"type", "event", "container", "image", "label", "daemon", "scope"})
 _ACTIONS: dict[type, tuple[str, str]] = {
@@ -64,8 +66,14 @@ class Narrator:
     """
 
     def __init__(self, state: EngineState) -> None:
-        self._known = {each.id: _facts(each.spec, each.name) for each in state.containers.values()}
-        self._programs = {each.id: each.spec.program for each in state.execs.values()}
+        self._known: dict[str, dict[str, str]] = {}
+        self._programs: dict[str, str] = {}
+        self.learn_from(state)
+
+    def learn_from(self, state: EngineState) -> None:
+        """Know the containers and execs of a state, under the names that they have there."""
+        self._known.update({each.id: _facts(each.spec, each.name) for each in state.containers.values()})
+        self._programs.update({each.id: each.spec.program for each in state.execs.values()})
 
     def tell(self, stored: StoredEvent) -> dict[str, Any] | None:
         """The message, or None for an event that Docker has no word for."""
@@ -163,6 +171,8 @@ def routes(engine: Engine) -> list[Route]:
 
         async def write(out: StreamSender) -> None:
             narrator, last = Narrator(engine.state), 0
+            if since:
+                narrator.learn_from(await _before(engine, since))
 
             async def tell(stored: StoredEvent, shown: bool) -> None:
                 message = narrator.tell(stored)
@@ -170,11 +180,11 @@ def routes(engine: Engine) -> list[Route]:
                     await out.send(msgspec.json.encode(message) + b"\n")
 
             with engine.subscribe() as live:
-                for stored in engine.ports.store.read(types=_TYPES) if since else ():
-                    last = stored.position
-                    time_ns = stored.metadata.time_ns
-                    await trio.lowlevel.checkpoint()
-                    await tell(stored, time_ns >= since and (not until or time_ns <= until))
+                if since:
+                    last = engine.ports.store.head()
+                    async for stored in read_past(engine, since_ns=since, until_ns=until, types=_TYPES):
+                        last = max(last, stored.position)
+                        await tell(stored, True)
                 left = max(until - engine.ports.clock.now_ns(), 0) / 1e9 if until else float("inf")
                 with trio.move_on_after(left):
                     async for stored in live:
@@ -184,6 +194,16 @@ def routes(engine: Engine) -> list[Route]:
         return Stream(write, endless=True)
 
     return [Route("GET", "/events", messages)]
+
+
+async def _before(engine: Engine, time_ns: int) -> EngineState:
+    """What was there before the first event of a time: a fold from the nearest state snapshot, not from the first event."""
+    store = engine.ports.store
+
+    def look() -> EngineState:
+        return state_at(store, max(store.position_before(time_ns), store.floor()))[0]
+
+    return await trio.to_thread.run_sync(look)
 
 
 def _matches(message: dict[str, Any], wanted: dict[str, tuple[str, ...]]) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
 
+from docket.adapters.api import fields
+from docket.adapters.api.fields import checked_object, console_size, flag, text
 from docket.adapters.api.streams import content_type, handed_over, parse_detach_keys, window_size
 from docket.adapters.http import Request, Response, Route
 from docket.domain.engine import Engine, Job
@@ -23,28 +24,29 @@ def routes(engine: Engine) -> list[Route]:
     """The routes of this file."""
 
     async def create(request: Request) -> Response:
-        body: dict[str, Any] = await request.json()
+        body = checked_object(await request.json(), "the body of an exec")
         spec = ExecSpec(
             "",
-            user=body.get("User") or "",
-            working_directory=body.get("WorkingDir") or "",
-            terminal=bool(body.get("Tty")),
-            stdin=bool(body.get("AttachStdin")),
-            stdout=bool(body.get("AttachStdout")),
-            stderr=bool(body.get("AttachStderr")),
-            privileged=bool(body.get("Privileged")),
-            detach_keys=body.get("DetachKeys") or "",
-            console_size=tuple(body.get("ConsoleSize") or (0, 0)),
+            user=text(body, "User"),
+            working_directory=text(body, "WorkingDir"),
+            terminal=flag(body, "Tty"),
+            stdin=flag(body, "AttachStdin"),
+            stdout=flag(body, "AttachStdout"),
+            stderr=flag(body, "AttachStderr"),
+            privileged=flag(body, "Privileged"),
+            detach_keys=text(body, "DetachKeys"),
+            console_size=console_size(body),
         )
-        ask = CreateRequest(spec, tuple(body.get("Cmd") or ()), tuple(body.get("Env") or ()))
+        ask = CreateRequest(spec, fields.texts(body, "Cmd"), fields.texts(body, "Env"))
         job = engine.job("exec_create", (request.parameters["id"],), request.peer.actor, ask)
         return Response.json({"Id": await engine.run(job)}, 201)
 
     async def start(request: Request) -> Response | None:
-        body = await request.json(optional=True) or {}
+        sent = await request.json(optional=True)
+        body = checked_object({} if sent is None else sent, "the body of an exec's start")
         instance = _instance(engine, request)
         job = engine.job("exec_start", (instance.id,), request.peer.actor)
-        if body.get("Detach"):
+        if flag(body, "Detach"):
             await engine.run(job)
             return Response.empty(200)
         spec = instance.spec

@@ -28,6 +28,13 @@ def checked(key: str, value: Any) -> str:
     return value
 
 
+def checked_object(value: Any, what: str) -> Body:
+    """A value that must be an object, such as a whole body."""
+    if not isinstance(value, dict):
+        raise wrong(f"{what} must be a JSON object")
+    return value
+
+
 def text(body: Body, key: str) -> str:
     return checked(key, body.get(key) or "")
 
@@ -87,3 +94,15 @@ def objects(body: Body, key: str) -> list[Body]:
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         raise wrong(f"{key} must be a list of objects")
     return value
+
+
+def console_size(body: Body) -> tuple[int, int]:
+    """Rows and columns of the client's terminal; anything but a pair of numbers that a window can have is no size."""
+    size = body.get("ConsoleSize")
+    if (
+        not isinstance(size, list)
+        or len(size) != 2
+        or not all(isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 1 << 16 for number in size)
+    ):
+        return (0, 0)
+    return (size[0], size[1])

@@ -11,18 +11,21 @@ import trio
 from docket.adapters.api.times import parse_time
 from docket.adapters.http import Request, Response, Route, Stream, StreamSender
 from docket.domain import snapshots
+from docket.domain.compaction import Compact
 from docket.domain.engine import Engine
-from docket.domain.errors import CorruptEvent, InvalidArgument, NotFound, Rejected, StoreRefused
+from docket.domain.errors import CorruptEvent, EventsDropped, InvalidArgument, NotFound, Rejected, StoreRefused
 from docket.domain.jobs import fsck
 from docket.domain.jobs.launching import confinement_of
 from docket.domain.jobs.start import plan_of
 from docket.domain.model.container.decide import find_container
 from docket.domain.model.container.state import Container
-from docket.domain.model.state import EngineState, fold
+from docket.domain.model.engine.settings import EngineSettings
+from docket.domain.model.state import EngineState
 from docket.domain.plan.operations import OperationResult, Plan
 from docket.domain.ports import EventStore
 
 _SHORTEST_JOB = 6
+_POSITION_DIGITS = 18
 
 
 class KernelHistory(Protocol):
@@ -58,7 +61,16 @@ def routes(engine: Engine, kernel: KernelHistory) -> list[Route]:
             return Response.json({"ok": False, "position": error.position, "message": str(error)})
         except StoreRefused as error:
             return Response.json({"ok": False, "position": 0, "message": str(error)})
-        return Response.json({"ok": True, "events": report.events, "head": head})
+        return Response.json({"ok": True, "events": report.events, "head": head, "floor": store.floor()})
+
+    async def compact(request: Request) -> Response:
+        keep = request.query.integer("keep")
+        if keep is not None and keep < 0:
+            raise Rejected(InvalidArgument(f"keep must be 0 or more, not {keep}"))
+        asked = Compact(
+            (engine.settings.log_retention_events or EngineSettings().log_retention_events) if keep is None else keep
+        )
+        return Response.json(await engine.run(engine.job("compact", (), request.peer.actor, asked)))
 
     async def checked(request: Request) -> Response:
         return Response.json(await fsck.check(engine))
@@ -90,6 +102,7 @@ def routes(engine: Engine, kernel: KernelHistory) -> list[Route]:
         Route("GET", "/docket/explain/{id}", explained),
         Route("GET", "/docket/replay/{id}", replayed),
         Route("GET", "/docket/export", export),
+        Route("POST", "/docket/log/compact", compact),
         Route("GET", "/docket/fsck", checked),
         Route("POST", "/docket/fsck", repaired),
         Route("GET", "/docket/verify", verify),
@@ -146,7 +159,11 @@ def _recorded_jobs(engine: Engine, reference: str) -> list[str]:
     job = _job(store, reference)
     if job is not None:
         return [job]
-    container = find_ever(engine, reference)
+    try:
+        container = find_ever(engine, reference)
+    except Rejected:
+        _refuse_unrecorded(store, reference)
+        raise
     touched = {stored.metadata.job for stored in store.read(stream=f"container-{container}")}
     execs = ("ExecStarting", "ExecExited")
     touched |= {
@@ -158,17 +175,28 @@ def _recorded_jobs(engine: Engine, reference: str) -> list[str]:
     return found
 
 
+def _refuse_unrecorded(store: EventStore, reference: str) -> None:
+    """Raises `Rejected` when the reference means a job of which there is no recording."""
+    if len(reference) < _SHORTEST_JOB:
+        return
+    for stored in store.read(types=("JobAccepted",)):
+        event: Any = stored.event
+        if event.job.startswith(reference):
+            text = f"job {reference} ({event.name}) asked the kernel nothing, so there is no recording of it"
+            raise Rejected(NotFound(f"{text}, or it was pruned: see what it did with docket log --job {event.job}"))
+
+
 async def state_at(engine: Engine, at: str | None) -> EngineState:
     """The state at a position of the log or at a time (RFC 3339 or seconds); the present one when nothing is asked."""
     if not at:
         return engine.state
     store = engine.ports.store
-    if at.isascii() and at.isdigit() and int(at) <= store.head():
-        state, _ = await trio.to_thread.run_sync(snapshots.state_at, store, int(at))
-        return state
-    until = parse_time(at)
-
-    def before() -> EngineState:
-        return fold(entry for entry in store.read_for_fold() if entry[1] <= until)
-
-    return await trio.to_thread.run_sync(before)
+    if at.isascii() and at.isdigit() and len(at) <= _POSITION_DIGITS and int(at) <= store.head():
+        position = int(at)
+    else:
+        position = await trio.to_thread.run_sync(store.position_at, parse_time(at))
+    floor = store.floor()
+    if position < floor:
+        raise Rejected(InvalidArgument(f"the state at {at} is no longer known: {EventsDropped(floor)}"))
+    state, _ = await trio.to_thread.run_sync(snapshots.state_at, store, position)
+    return state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from typing import Any
@@ -142,7 +143,10 @@ def _engine(engine: Engine) -> dict[str, Any]:
         "ProductLicense": "Apache-2.0",
         "SecurityOptions": _security_options(engine),
         "CDISpecDirs": [],
-        "Docket": {"Log": {"Events": engine.ports.store.head(), "Status": health.status, "Position": health.position}},
+        "Docket": {
+            "Log": {"Events": engine.ports.store.head(), "Status": health.status, "Position": health.position},
+            "Pid": os.getpid(),
+        },
     }
 
 
@@ -161,6 +165,8 @@ def _registries(settings: EngineSettings) -> dict[str, Any]:
 
 def _security_options(engine: Engine) -> list[str]:
     options = ["name=seccomp,profile=builtin"] if engine.ports.kernel.host().seccomp else []
+    options = [*options, "name=apparmor"] if engine.ports.kernel.host().apparmor else options
+    options = [*options, "name=userns"] if engine.settings.id_maps else options
     options.append("name=cgroupns")
     return [*options, "name=no-new-privileges"] if engine.settings.no_new_privileges else options
 

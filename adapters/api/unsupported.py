@@ -25,7 +25,6 @@ _TABLES = {
     "StorageOpt": "--storage-opt is not supported: writable layers have no size of their own",
 }
 _TEXTS = {
-    "CgroupParent": "--cgroup-parent is not supported: containers' cgroups lie together",
     "VolumeDriver": "--volume-driver: volumes are not supported yet",
 }
 _NUMBERS = {

@@ -191,9 +191,12 @@ class Connection:
         """After an answer: make the connection ready for the next request; False when there cannot be one."""
         if self.closing or self.torn:
             return False
-        with trio.move_on_after(self._limits.linger_seconds):
-            while not self._body.finished:
-                await self._body.read_some()
+        try:
+            with trio.move_on_after(self._limits.linger_seconds):
+                while not self._body.finished:
+                    await self._body.read_some()
+        except MalformedRequest:
+            return False  # cut short, or badly framed: it has its answer, and nothing can follow
         return self._body.finished
 
     # The end

@@ -69,6 +69,8 @@ def _audit(context: Context, options: Options) -> int:
         where = f"the log was altered at position {position}" if position else "the log is damaged"
         raise CliError(f"docket: {where}: {message}")
     context.line(f"{result['events']} events verified, head at position {result['head']}: no event was altered")
+    if result.get("floor"):
+        context.line(f"events up to {result['floor']} are no longer kept")
     return 0
 
 

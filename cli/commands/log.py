@@ -129,6 +129,7 @@ LOG = Command(
         ("image", "", "string", "", "Show events of one image"),
         ("job", "", "string", "", "Show events of one job"),
         ("json", "", "bool", False, "Print each event as JSON on one line, complete"),
+        ("keep", "", "string", "", "Events that stay in the log when it is compacted; by default as the daemon's options say"),
         ("no-trunc", "", "bool", False, "Cut nothing off"),
         ("since", "", "string", "", "Show events since a time (2006-01-02T15:04:05Z) or a duration ago (42m)"),
         ("tail", "n", "string", "all", "Show this many events from the end"),
@@ -137,7 +138,7 @@ LOG = Command(
         ("with-secrets", "", "bool", False, "Let an export contain environment values and exec arguments"),
     ),
     _handle,
-    "[export FILE | import FILE DIRECTORY]",
+    "[export FILE | import FILE DIRECTORY | compact]",
     0,
     3,
 )  # fmt: skip

@@ -23,6 +23,7 @@ _KERNEL_DIRECTORIES = ("/dev", "/proc", "/sys")
 def check_options(spec: ContainerSpec, environment: Iterable[str]) -> None:
     """Raises `Rejected` for the first option that is wrong."""
     _check_modes(spec)
+    _check_user_namespace(spec)
     _check_names(spec, environment)
     _check_mounts(spec)
     for device in spec.devices:
@@ -56,6 +57,29 @@ def _check_modes(spec: ContainerSpec) -> None:
                 raise _invalid(f"conflicting options: {what} and the network mode")
     if spec.uts == "host" and spec.hostname:
         raise _invalid("conflicting options: hostname and the UTS mode")
+
+
+def _check_user_namespace(spec: ContainerSpec) -> None:
+    """What a container cannot have together with a user namespace of its own; ``--userns=host`` is the way out."""
+    if spec.id_maps is None:
+        return
+    if spec.privileged:
+        raise _invalid(
+            "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when running "
+            "privileged mode"
+        )
+    if spec.network == "host":
+        raise _invalid("cannot share the host's network namespace when user namespaces are enabled")
+    if spec.pid == "host":
+        raise _invalid("cannot share PID namespace when user namespaces are enabled")
+    for name, mode in (("network", spec.network), ("PID", spec.pid), ("IPC", spec.ipc)):
+        if mode.startswith(_CONTAINER):
+            told = f"cannot join the {name} namespace of another container: each has a user namespace of its own"
+            raise Rejected(Unsupported(f"{told}, --userns=host shares the host's"))
+    for mount in spec.mounts:
+        if mount.kind == "bind" and "shared" in mount.propagation:
+            told = f"mount {mount.target}: propagation {mount.propagation} is not possible with a user namespace"
+            raise Rejected(Unsupported(f"{told}: what the container mounts would appear on the host"))
 
 
 def _check_names(spec: ContainerSpec, environment: Iterable[str]) -> None:

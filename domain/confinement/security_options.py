@@ -2,7 +2,7 @@
 
     no-new-privileges[=BOOL]      set-user-id programs gain nothing
     seccomp=unconfined|builtin|JSON   no filter, Docker's profile, or this one
-    apparmor=unconfined|PROFILE   which profile is loaded at execve
+    apparmor=unconfined|PROFILE   which loaded profile confines the process from execve on
     systempaths=unconfined        nothing in /proc and /sys is masked or read-only (docker's client says it in other words)
     label=disable                 accepted: there are no SELinux labels; every other label is refused, not dropped
     preset=strict                 docket's own: 11 capabilities instead of 14, and no-new-privileges
@@ -23,10 +23,12 @@ from docket.domain.confinement.seccomp_default import DEFAULT_PROFILE
 from docket.domain.confinement.seccomp_json import parse_profile
 from docket.domain.confinement.seccomp_profile import SeccompProfile
 from docket.domain.errors import InvalidArgument, Rejected, Unsupported
+from docket.domain.ports import HostFacts
 
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 _LONGEST_SHOWN = 60
+_DEFAULT_APPARMOR = "docker-default"
 
 
 class SecurityOptions(msgspec.Struct, frozen=True):
@@ -67,6 +69,19 @@ def seccomp_profile(options: SecurityOptions, *, privileged: bool) -> SeccompPro
     if options.seccomp == "unconfined" or (privileged and not options.seccomp):
         return None
     return _profile(options.seccomp)
+
+
+def apparmor_profile(options: SecurityOptions, host: HostFacts, *, privileged: bool) -> str:
+    """The AppArmor profile in force; empty for none. Raises `Rejected` for a named one that this host cannot apply.
+
+    Docker loads docker-default itself; here it is used where somebody has loaded it.
+    """
+    if options.apparmor == "unconfined" or (not options.apparmor and (privileged or not host.apparmor_default)):
+        return ""
+    if not host.apparmor:
+        told = f"security option {_shown(f'apparmor={options.apparmor}')}: this host has no AppArmor"
+        raise Rejected(Unsupported(f"{told}, only apparmor=unconfined is accepted"))
+    return options.apparmor or _DEFAULT_APPARMOR
 
 
 @lru_cache(maxsize=16)

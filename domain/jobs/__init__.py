@@ -9,6 +9,7 @@ from docket.domain.jobs import (
     archives,
     attach,
     commit,
+    compact,
     create,
     engine,
     exec_,
@@ -66,6 +67,7 @@ JOBS: dict[str, Handler] = {
     "distribution": registry.distribution,
     "reload": engine.reload,
     "fsck": fsck.fsck,
+    "compact": compact.compact,
     "serveapi": serveapi.serveapi,
 }
 

@@ -123,6 +123,8 @@ def _with_engine_defaults(spec: ContainerSpec, settings: EngineSettings) -> Cont
         options = (*options, "no-new-privileges")
     return msgspec.structs.replace(
         spec,
+        cgroup_parent=spec.cgroup_parent or settings.cgroup_parent,
+        id_maps=None if spec.userns == "host" else settings.id_maps,
         security_options=options,
         ulimits=(*spec.ulimits, *(limit for limit in settings.ulimits if limit.name not in asked)),
         shm_bytes=spec.shm_bytes or settings.shm_bytes,

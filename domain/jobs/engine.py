@@ -10,6 +10,7 @@ from docket.domain.model.engine.commands import ReconfigureEngine
 from docket.domain.model.engine.events import EngineCreated
 from docket.domain.model.engine.settings import RELOADABLE, EngineSettings
 from docket.domain.ports import Clock, EventStore, Ids
+from docket.domain.snapshots import beginning
 
 _ID_DIGITS = 32
 
@@ -24,6 +25,8 @@ async def reload(engine: Engine, job: Job) -> None:
 
 async def identity_of(store: EventStore, clock: Clock, ids: Ids) -> str:
     """The id of the data root, in the form of Docker's; it is made at the first start. No engine need be there yet."""
+    if store.floor():
+        return beginning(store).engine
     for stored in store.read(stream="engine", types=("EngineCreated",), limit=1):
         if isinstance(stored.event, EngineCreated):
             return stored.event.engine

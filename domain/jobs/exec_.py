@@ -8,10 +8,11 @@ from docket.domain.engine import Engine, Job
 from docket.domain.errors import KernelError, PortError, Rejected
 from docket.domain.jobs import launching
 from docket.domain.model import texts
+from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.model.exec import events
 from docket.domain.model.exec.commands import CreateExec, StartExec
 from docket.domain.model.exec.events import ExecSpec
-from docket.domain.plan.container import exec_plan
+from docket.domain.plan.container import Confinement, exec_plan
 from docket.domain.ports import Launch, LaunchFailed
 
 
@@ -86,7 +87,8 @@ def _launch(engine: Engine, job: Job, exec_id: str) -> Launch:
         spec.working_directory or container.spec.working_directory or "/",
         spec.console_size if spec.terminal else None,
         container.cgroup,
-        launching.confinement_of(engine, container.spec),
+        _confinement(engine, container.spec, spec),
+        ports.kernel.host(),
     )
     return Launch(
         exec_id,
@@ -101,6 +103,14 @@ def _launch(engine: Engine, job: Job, exec_id: str) -> Launch:
         attachments=job.attachments,
         cgroup=container.cgroup,
     )
+
+
+def _confinement(engine: Engine, container: ContainerSpec, spec: ExecSpec) -> Confinement:
+    """The container's; ``--privileged`` adds every capability and leaves the filter in force, as with Docker."""
+    confinement = launching.confinement_of(engine, container)
+    if not spec.privileged:
+        return confinement
+    return msgspec.structs.replace(confinement, capabilities=engine.ports.kernel.host().capabilities)
 
 
 async def watch(engine: Engine, exec_id: str, container_id: str) -> None:

@@ -26,6 +26,7 @@ from docket.domain.model.state import EngineState, evolve
 from docket.domain.plan import operations as op
 from docket.domain.plan.rootfs import GENERATED
 from docket.domain.ports import Belongings, EventStore, Inventory
+from docket.domain.snapshots import beginning
 from docket.domain.sweeping import stored
 
 if TYPE_CHECKING:
@@ -106,10 +107,10 @@ async def _check_projections(engine: Engine, checked: dict[str, int]) -> list[Fi
 
 
 def _fold_beside_snapshots(store: EventStore, upto: int) -> tuple[EngineState, list[Finding], int]:
-    """The fold of the whole log, compared with each snapshot on the way."""
+    """The fold of all events that are kept, compared with each snapshot on the way."""
     snapshots = dict(store.snapshots())
-    state, findings = EngineState(), []
-    for event, time_ns, position in store.read_for_fold(0, upto):
+    state, findings = beginning(store), []
+    for event, time_ns, position in store.read_for_fold(state.position, upto):
         evolve(state, event, time_ns, position)
         data = snapshots.get(position)
         if data is not None and data != msgspec.json.encode(state):
@@ -190,7 +191,11 @@ async def _look_at_running(engine: Engine, container: Container, there: Belongin
     for kind, names in (("shim", there.shims), ("directory", there.containers), ("runtime directory", there.runtimes)):
         if container.id not in names:
             findings.append(Finding("container", container.id, f"it runs, but its {kind} is missing: restart the container"))
-    if container.cgroup and container.cgroup.rpartition("/")[2] not in there.cgroups:
+    if container.spec.cgroup_parent:
+        there_too = await engine.ports.kernel.exists(container.cgroup)
+    else:
+        there_too = container.cgroup.rpartition("/")[2] in there.cgroups
+    if container.cgroup and not there_too:
         findings.append(Finding("container", container.id, f"it runs, but its cgroup {container.cgroup} is missing"))
     return findings
 

@@ -10,7 +10,7 @@ import trio
 
 from docket.domain.confinement.capabilities import capability_mask
 from docket.domain.confinement.seccomp_compiler import compile_profile
-from docket.domain.confinement.security_options import parse_security_options, seccomp_profile
+from docket.domain.confinement.security_options import apparmor_profile, parse_security_options, seccomp_profile
 from docket.domain.engine import Engine, Job
 from docket.domain.errors import Conflict, InvalidArgument, KernelError, PortError, Rejected, Unsupported
 from docket.domain.model import texts
@@ -40,14 +40,15 @@ def confinement_of(engine: Engine, spec: ContainerSpec) -> Confinement:
         base=options.base_capabilities,
         available=host.capabilities,
     )
+    apparmor = apparmor_profile(options, host, privileged=spec.privileged)
     profile = seccomp_profile(options, privileged=spec.privileged)
     if profile is None:
-        return Confinement(mask, options.no_new_privileges)
+        return Confinement(mask, options.no_new_privileges, apparmor=apparmor)
     if not host.seccomp:
         raise Rejected(Unsupported("this kernel has no seccomp filters: --security-opt seccomp=unconfined goes without"))
     program = compile_profile(profile, architecture=host.architecture, capabilities=mask, kernel_release=host.kernel_release)
     digest = f"sha256:{sha256(program).hexdigest()}"
-    return Confinement(mask, options.no_new_privileges, b64encode(program).decode(), digest)
+    return Confinement(mask, options.no_new_privileges, b64encode(program).decode(), digest, apparmor)
 
 
 def environment_of(engine: Engine, spec: ContainerSpec) -> tuple[str, ...]:

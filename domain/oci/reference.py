@@ -59,8 +59,11 @@ class Reference(msgspec.Struct, frozen=True, order=True):
 
     @property
     def familiar_name(self) -> str:
-        """The repository as people write it, such as ``busybox`` or ``host:5000/app``."""
-        if self.domain != DEFAULT_DOMAIN:
+        """The repository as people write it, such as ``busybox`` or ``host:5000/app``.
+
+        Unlike Docker's, it never reads as another registry's: ``docker.io/a.example/b`` keeps its domain.
+        """
+        if self.domain != DEFAULT_DOMAIN or _is_host(self.path.partition("/")):
             return self.name
         official = self.path.startswith(_OFFICIAL) and self.path.count("/") == 1
         return self.path.removeprefix(_OFFICIAL) if official else self.path
@@ -106,19 +109,28 @@ def parse_reference(text: str, *, default_tag: bool = True) -> Reference:
     if remote != remote.lower():
         raise InvalidReference(f"invalid reference format: repository name ({remote}) must be lowercase")
     reference = _from_match(f"{domain}/{remainder}")
-    return reference.with_default_tag() if default_tag else reference
+    if default_tag:
+        reference = reference.with_default_tag()
+    if len(str(reference)) > MAX_REFERENCE_LENGTH:
+        raise InvalidReference("invalid reference format")  # what is written must be read again
+    return reference
 
 
 def _split_domain(text: str) -> tuple[str, str]:
     """The first part is a registry only if it looks like a host; otherwise the name is one of Docker Hub's."""
     first, slash, rest = text.partition("/")
-    is_host = bool(slash) and ("." in first or ":" in first or first == "localhost" or first.lower() != first)
-    domain, remainder = (first, rest) if is_host else (DEFAULT_DOMAIN, text)
+    domain, remainder = (first, rest) if _is_host((first, slash, rest)) else (DEFAULT_DOMAIN, text)
     if domain == _LEGACY_DOMAIN:
         domain = DEFAULT_DOMAIN
     if domain == DEFAULT_DOMAIN and "/" not in remainder:
         remainder = _OFFICIAL + remainder
     return domain, remainder
+
+
+def _is_host(parts: tuple[str, str, str]) -> bool:
+    """Whether what stands before the first slash looks like a host."""
+    first, slash, _ = parts
+    return bool(slash) and ("." in first or ":" in first or first == "localhost" or first.lower() != first)
 
 
 def _from_match(text: str) -> Reference:

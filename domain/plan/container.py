@@ -32,6 +32,8 @@ class Confinement(msgspec.Struct, frozen=True):
     seccomp_program: str = ""
     """struct sock_filter array in base64; empty is unconfined."""
     seccomp_digest: str = ""
+    apparmor: str = ""
+    """The AppArmor profile; empty where there is no AppArmor, and for unconfined."""
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -48,32 +50,35 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 def container_plan(container: str, spec: ContainerSpec, around: Surroundings) -> Plan:
     """The plan that starts ``container``."""
-    cgroup = around.places.cgroup(around.host, container)
+    cgroup = around.places.cgroup(around.host, container, spec.cgroup_parent)
     joined = (op.JoinNamespaces(peer.pid, peer.start_time, ("pid",)) for peer in _given(around.peers.pid))
+    mounts = rootfs.mounts(
+        container, spec, around.lowerdirs, around.places, around.host, around.peers.ipc, around.devices.given
+    )
     return Plan(
         prepare=(
             *rootfs.prepare(container, spec, around.places, around.files),
             *cgroups.prepare(cgroup, spec.resources, around.host, around.devices.numbers),
             *devices.filter_of(cgroup, spec, around.devices.given),
+            *rootfs.hold(container, spec, around.lowerdirs, around.places, mounts),
             *joined,
         ),
-        process=op.Clone(_namespaces(spec), cgroup),
-        settle=(),
+        process=op.Clone(_namespaces(spec, around.host), cgroup),
+        settle=_settle(spec),
         inside=(
             op.Setsid(),
+            *_profile(around.confinement),
             *_join_peers(around.peers),
             *((op.Unshare(("cgroup",)),) if cgroup and spec.cgroupns != "host" else ()),
             *_names(spec),
-            *rootfs.mounts(
-                container, spec, around.lowerdirs, around.places, around.host, around.peers.ipc, around.devices.given
-            ),
+            *mounts,
             op.MakeDirectoryInRoot(spec.working_directory or "/"),
             op.ResolveUser(spec.user, spec.group_add),
             *((op.OpenTerminal(*spec.console_size),) if spec.terminal else ()),
             *(op.WriteSysctl(name, value) for name, value in _sysctls(spec).items()),
             op.PivotRoot(),
             *rootfs.seal(spec, around.host),
-            *_limits(spec),
+            *(() if spec.id_maps else _limits(spec)),
             *_confine(around.confinement, spec.working_directory or "/"),
             op.Execve(spec.arguments, _init(spec, around.host)),
         ),
@@ -88,20 +93,24 @@ def exec_plan(
     terminal: tuple[int, int] | None,
     cgroup: str,
     confinement: Confinement,
+    host: HostFacts,
 ) -> Plan:
     """The plan that runs one more process in a running container whose first process is ``init``."""
+    users, time = ("user",) if spec.id_maps else (), ("time",) if host.time_namespaces else ()
     return Plan(
         prepare=(op.JoinNamespaces(init.pid, init.start_time, ("pid",)),),
         process=op.Clone((), cgroup),
-        settle=(),
+        settle=_limits(spec) if spec.id_maps else (),
         inside=(
             op.Setsid(),
             op.SetDumpable(0),
-            op.JoinNamespaces(init.pid, init.start_time, ("ipc", "uts", "net", "cgroup", "mount")),
+            *_profile(confinement),
+            op.JoinNamespaces(init.pid, init.start_time, (*users, "ipc", "uts", "net", "cgroup", *time, "mount")),
+            *((op.BecomeRoot(*spec.id_maps.root),) if spec.id_maps else ()),
             op.EnterRoot("/"),
             op.ResolveUser(user, spec.group_add),
             *((op.OpenTerminal(*terminal, console=False),) if terminal is not None else ()),
-            *_limits(spec),
+            *(() if spec.id_maps else _limits(spec)),
             *_confine(confinement, directory),
             op.Execve(),
         ),
@@ -119,13 +128,15 @@ def _given(identity: ProcessIdentity | None) -> tuple[ProcessIdentity, ...]:
     return () if identity is None else (identity,)
 
 
-def _namespaces(spec: ContainerSpec) -> tuple[str, ...]:
+def _namespaces(spec: ContainerSpec, host: HostFacts) -> tuple[str, ...]:
     private = {
+        "user": spec.id_maps is not None,
         "mount": True,
         "uts": spec.uts != "host",
         "ipc": spec.ipc in {"", "private", "shareable", "none"},
         "pid": spec.pid == "",
         "net": spec.network == "none",
+        "time": host.time_namespaces,
     }
     return tuple(name for name, wanted in private.items() if wanted)
 
@@ -152,8 +163,22 @@ def _names(spec: ContainerSpec) -> tuple[op.AnyOperation, ...]:
 
 def _sysctls(spec: ContainerSpec) -> dict[str, str]:
     """Docker's own two come first, so that the user's words win; both belong to a network namespace of one's own."""
-    own = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
-    return {**(own if spec.network == "none" and not spec.userns else {}), **spec.sysctls}
+    own = {"net.ipv4.ip_unprivileged_port_start": "0"}
+    if spec.id_maps is None:
+        own["net.ipv4.ping_group_range"] = "0 2147483647"  # ids that a user namespace does not map are refused
+    return {**(own if spec.network == "none" else {}), **spec.sysctls}
+
+
+def _settle(spec: ContainerSpec) -> tuple[op.AnyOperation, ...]:
+    """What the host's root does for a process in a new user namespace, which could not raise its own limits any more."""
+    if spec.id_maps is None:
+        return ()
+    return (op.WriteIdMaps(spec.id_maps.uids, spec.id_maps.gids), *_limits(spec))
+
+
+def _profile(confinement: Confinement) -> tuple[op.AnyOperation, ...]:
+    """Through the host's procfs, before anything of the container's is in its place; it is in force from execve on."""
+    return (op.SetAppArmorProfile(confinement.apparmor),) if confinement.apparmor else ()
 
 
 def _limits(spec: ContainerSpec) -> tuple[op.AnyOperation, ...]:

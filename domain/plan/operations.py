@@ -24,6 +24,8 @@ from __future__ import annotations
 
 import msgspec
 
+from docket.domain.confinement.id_maps import IdMapping
+
 Namespace = str
 """One of ``mount pid uts ipc net cgroup time user``."""
 
@@ -54,6 +56,8 @@ class MakeDirectory(Operation, frozen=True):
     mode: int = 0o710
     lasting: bool = False
     parents: bool = False
+    uid: int = 0
+    gid: int = 0
 
     def describe(self) -> str:
         return f"mkdir {self.path}"
@@ -75,6 +79,8 @@ class WriteFile(Operation, frozen=True):
     path: str
     content: str
     mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
 
     def describe(self) -> str:
         return f"write {self.path}"
@@ -147,6 +153,24 @@ class JoinNamespaces(Operation, frozen=True):
         return f"join namespaces {' '.join(self.namespaces)} of process {self.pid}"
 
 
+class HoldOverlay(Operation, frozen=True):
+    """Make an overlay whose files belong to the mapped ids, and hold it for `AttachOverlay`; nothing becomes visible on the host.
+
+    Its layers are id-mapped (mount_setattr(2), MOUNT_ATTR_IDMAP): on disk they stay owned as in the image. Needs Linux 5.19, and a
+    filesystem below that can be mapped.
+    """
+
+    lowerdirs: tuple[str, ...]
+    upperdir: str
+    workdir: str
+    uids: tuple[IdMapping, ...]
+    gids: tuple[IdMapping, ...]
+
+    def describe(self) -> str:
+        count = len(self.lowerdirs)
+        return f"hold an id-mapped overlay of {count} layer{'s' if count != 1 else ''}"
+
+
 # The process.
 
 
@@ -158,14 +182,6 @@ class Clone(Operation, frozen=True):
 
     def describe(self) -> str:
         return f"clone {' '.join(self.namespaces) or 'without namespaces'}"
-
-
-class IdMapping(msgspec.Struct, frozen=True, array_like=True):
-    """One line of uid_map or gid_map (user_namespaces(7))."""
-
-    inside: int
-    outside: int
-    count: int
 
 
 class WriteIdMaps(Operation, frozen=True):
@@ -221,7 +237,8 @@ class HoldTree(Operation, frozen=True):
     """Clone the mounts of a host path (open_tree(2)) while they still are peers of the host's; `BindInRoot` attaches the clone.
 
     It comes before the namespace's mounts become slaves, and mounts nothing. ``propagation`` is what the bind will ask for: the
-    host's mount must be a shared one for ``shared``, a shared or slave one for ``slave``.
+    host's mount must be a shared one for ``shared``, a shared or slave one for ``slave``. In ``prepare`` the host's rights open it:
+    a process in a user namespace of its own would lack them.
     """
 
     source: str
@@ -262,6 +279,29 @@ class MountOverlay(Operation, frozen=True):
     def describe(self) -> str:
         count = len(self.lowerdirs)
         return f"mount overlay of {count} layer{'s' if count != 1 else ''} on {self.target}"
+
+
+class AttachOverlay(Operation, frozen=True):
+    """Mount the overlay of `HoldOverlay`."""
+
+    target: str
+
+    def describe(self) -> str:
+        return f"mount the held overlay on {self.target}"
+
+
+class BecomeRoot(Operation, frozen=True):
+    """setgroups, setresgid and setresuid to root of the process's user namespace, which ``uid`` and ``gid`` are on the host.
+
+    Until then the process is the host's root without its rights: it may pass directories that belong to that root, and make no
+    file. The standard streams belong to the mapped root from the beginning.
+    """
+
+    uid: int
+    gid: int
+
+    def describe(self) -> str:
+        return f"become root of the user namespace, {self.uid}:{self.gid} on the host"
 
 
 class EnterRoot(Operation, frozen=True):
@@ -418,7 +458,7 @@ class SetReadOnly(Operation, frozen=True):
 
 
 class Setrlimit(Operation, frozen=True):
-    """prlimit(2); ``resource`` is the name without RLIMIT_, -1 is unlimited."""
+    """prlimit(2); ``resource`` is the name without RLIMIT_, -1 is unlimited. In ``settle`` the host's rights raise it."""
 
     resource: str
     soft: int
@@ -490,6 +530,15 @@ class SetParentDeathSignal(Operation, frozen=True):
         return f"die with signal {self.signal} when the shim ends"
 
 
+class SetAppArmorProfile(Operation, frozen=True):
+    """Have execve(2) confine the process with a loaded AppArmor profile (apparmor(7), change_onexec)."""
+
+    profile: str
+
+    def describe(self) -> str:
+        return f"set AppArmor profile {self.profile}"
+
+
 class Umask(Operation, frozen=True):
     mask: int = 0o022
 
@@ -533,6 +582,10 @@ AnyOperation = (
     | JoinNamespaces
     | Clone
     | WriteIdMaps
+    | HoldOverlay
+    | AttachOverlay
+    | BecomeRoot
+    | SetAppArmorProfile
     | SetDumpable
     | Setsid
     | Unshare

@@ -24,13 +24,28 @@ def prepare(container: str, spec: ContainerSpec, places: Places, files: HostFile
     """The directories of the writable layer, and the generated files, on the host."""
     lasting = places.container(container)
     runtime = places.runtime(container)
+    uid, gid = spec.id_maps.root if spec.id_maps else (0, 0)
     return (
         op.MakeDirectory(lasting, 0o710, lasting=True),
         op.MakeDirectory(f"{lasting}/upper", 0o755, lasting=True),
         op.MakeDirectory(f"{lasting}/work", 0o700, lasting=True),
         op.MakeDirectory(runtime, 0o710),
-        *(op.MakeDirectory(mount.source, 0o755, lasting=True, parents=True) for mount in spec.mounts if mount.create_source),
-        *(op.WriteFile(f"{runtime}/{name}", content) for name, content in _generated(spec, files).items()),
+        *(op.MakeDirectory(mount.source, 0o755, True, True, uid, gid) for mount in spec.mounts if mount.create_source),
+        *(op.WriteFile(f"{runtime}/{name}", content, 0o644, uid, gid) for name, content in _generated(spec, files).items()),
+    )
+
+
+def hold(
+    container: str, spec: ContainerSpec, lowerdirs: tuple[str, ...], places: Places, inside: tuple[op.AnyOperation, ...]
+) -> tuple[op.AnyOperation, ...]:
+    """What only the host's root can open for a process in a user namespace of its own: the overlay, and all that it binds."""
+    if spec.id_maps is None:
+        return ()
+    lasting = places.container(container)
+    binds = [each for each in inside if isinstance(each, op.BindInRoot)]
+    return (
+        op.HoldOverlay(lowerdirs, f"{lasting}/upper", f"{lasting}/work", spec.id_maps.uids, spec.id_maps.gids),
+        *(op.HoldTree(bind.source, bind.recursive, bind.propagation) for bind in binds),
     )
 
 
@@ -67,12 +82,15 @@ def mounts(
     """Everything from the first private mount to the pivot. ``lender`` is whose IPC namespace the container has."""
     lasting = places.container(container)
     held = None if lender is None else op.HoldPeerTree(lender.pid, lender.start_time, "/dev/shm")
+    holds = () if spec.id_maps else tuple(mount for mount in spec.mounts if _propagates(mount))
+    overlay: op.AnyOperation = op.MountOverlay(lowerdirs, f"{lasting}/upper", f"{lasting}/work", places.rootfs)
     return (
-        *(op.HoldTree(mount.source, mount.recursive, mount.propagation) for mount in spec.mounts if _propagates(mount)),
+        *(op.HoldTree(mount.source, mount.recursive, mount.propagation) for mount in holds),
         *(() if held is None else (held,)),
         op.Mount("", "/", "", ("REC", "SLAVE")),
-        op.MountOverlay(lowerdirs, f"{lasting}/upper", f"{lasting}/work", places.rootfs),
+        op.AttachOverlay(places.rootfs) if spec.id_maps else overlay,
         op.EnterRoot(places.rootfs),
+        *((op.BecomeRoot(*spec.id_maps.root),) if spec.id_maps else ()),
         *_kernel_filesystems(spec, host, held),
         *(op.BindInRoot(f"{places.runtime(container)}/{name}", f"/etc/{name}") for name in GENERATED),
         *user_mounts(tuple(mount for mount in spec.mounts if not _shared(mount))),
@@ -84,7 +102,9 @@ def mounts(
 def _kernel_filesystems(spec: ContainerSpec, host: HostFacts, held: op.HoldPeerTree | None) -> tuple[op.AnyOperation, ...]:
     sys_flags = SAFE if spec.privileged else ("RDONLY", *SAFE)
     cgroup: tuple[op.AnyOperation, ...] = ()
-    if host.cgroup_root:
+    if host.cgroup_root and spec.id_maps and spec.cgroupns == "host":
+        cgroup = (op.BindInRoot(host.cgroup_root, "/sys/fs/cgroup", readonly=True, flags=SAFE),)
+    elif host.cgroup_root:
         cgroup = (op.MountInRoot("cgroup2", "/sys/fs/cgroup", sys_flags),)
     shm: tuple[op.AnyOperation, ...] = ()
     if spec.ipc == "host":
@@ -96,14 +116,28 @@ def _kernel_filesystems(spec: ContainerSpec, host: HostFacts, held: op.HoldPeerT
     return (
         op.MountInRoot("proc", "/proc", SAFE),
         op.MountInRoot("tmpfs", "/dev", ("NOSUID", "STRICTATIME"), "mode=755,size=65536k"),
-        *(op.MakeNodeInRoot(f"/dev/{node.name}", "c", node.major, node.minor) for node in DEVICE_NODES),
+        *_nodes(spec),
         *(op.SymlinkInRoot(path, target) for path, target in DEVICE_LINKS),
         op.MountInRoot("devpts", "/dev/pts", ("NOSUID", "NOEXEC"), "newinstance,ptmxmode=0666,mode=0620,gid=5"),
         op.MountInRoot("sysfs", "/sys", sys_flags),
         *cgroup,
-        op.MountInRoot("mqueue", "/dev/mqueue", SAFE),
+        *_queues(spec),
         *shm,
     )
+
+
+def _nodes(spec: ContainerSpec) -> tuple[op.AnyOperation, ...]:
+    """In a user namespace mknod(2) is refused to everybody: the host's nodes are bound."""
+    if spec.id_maps:
+        return tuple(op.BindInRoot(f"/dev/{node.name}", f"/dev/{node.name}", recursive=False) for node in DEVICE_NODES)
+    return tuple(op.MakeNodeInRoot(f"/dev/{node.name}", "c", node.major, node.minor) for node in DEVICE_NODES)
+
+
+def _queues(spec: ContainerSpec) -> tuple[op.AnyOperation, ...]:
+    """Mounted only by root of the user namespace that the IPC namespace belongs to; mq_open(3) needs no mount."""
+    if spec.id_maps and spec.ipc == "host":
+        return ()
+    return (op.MountInRoot("mqueue", "/dev/mqueue", SAFE),)
 
 
 def _propagates(mount: MountSpec) -> bool:

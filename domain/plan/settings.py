@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from docket.domain.confinement.cgroup_parent import parent_path
 from docket.domain.ports import HostDevice, HostFacts, ProcessIdentity
 
 
@@ -57,8 +58,10 @@ class Places(msgspec.Struct, frozen=True):
         """The cgroup that holds the containers' own; empty without a cgroup2 hierarchy."""
         return f"{host.cgroup_root}/{self.group}" if host.cgroup_root else ""
 
-    def cgroup(self, host: HostFacts, container: str) -> str:
-        return f"{self.cgroups(host)}/{container}" if host.cgroup_root else ""
+    def cgroup(self, host: HostFacts, container: str, parent: str = "") -> str:
+        """A container's cgroup: among the engine's own, unless it was given another parent."""
+        above = f"{host.cgroup_root}/{parent_path(parent)}".rstrip("/") if parent else self.cgroups(host)
+        return f"{above}/{container}" if host.cgroup_root else ""
 
 
 class Peers(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from docket.kernel.fake.task import Task
 
 SYSCALLS = {
     "MakeDirectory": "mkdir", "RemoveDirectory": "rmdir", "WriteFile": "open", "Unlink": "unlink", "CreateCgroup": "mkdir",
+    "HoldOverlay": "mount", "AttachOverlay": "move_mount", "BecomeRoot": "setresuid", "SetAppArmorProfile": "write",
     "RemoveCgroup": "rmdir", "WriteCgroup": "write", "JoinNamespaces": "setns", "Clone": "clone3", "WriteIdMaps": "write",
     "SetDumpable": "prctl", "Setsid": "setsid", "Unshare": "unshare", "Mount": "mount", "MountOverlay": "mount",
     "AttachDeviceFilter": "BPF_PROG_ATTACH", "HoldTree": "open_tree", "HoldPeerTree": "open_tree",
@@ -66,6 +67,10 @@ class Interpreter:
                 root_operations.mount(self._model, operation, task.new)
             case op.HoldTree():
                 root_operations.hold_tree(operation, task)
+            case op.HoldOverlay():
+                root_operations.hold_overlay(operation, task)
+            case op.AttachOverlay():
+                root_operations.attach_overlay(operation, task)
             case op.HoldPeerTree():
                 self._hold_peer_tree(operation, task)
             case op.EnterRoot():
@@ -76,6 +81,8 @@ class Interpreter:
             case op.BindInRoot():
                 root_operations.bind_in_root(operation, task)
             case op.MakeNodeInRoot():
+                own = task.new.namespaces["user"] is not self._model.init.namespaces["user"]
+                require(not own, "mknodat", EPERM, operation.path)
                 node = Node(operation.mode, kind=operation.kind, major=operation.major, minor=operation.minor)
                 root_operations.make_entry(task, operation.path, node, "mknodat")
             case op.SymlinkInRoot():
@@ -168,7 +175,7 @@ class Interpreter:
     def _hold_peer_tree(self, operation: op.HoldPeerTree, task: Task) -> None:
         peer = self._model.processes.find(operation.pid)
         require(peer.start_time == operation.start_time, "pidfd_open", ESRCH, str(operation.pid))
-        task.trees[operation.source, True] = peer.mounts.resolve(peer.root, operation.path, links=False)
+        task.trees[operation.source, True, "rslave"] = peer.mounts.resolve(peer.root, operation.path, links=False)
 
     def _clone(self, operation: op.Clone, task: Task) -> None:
         model = self._model

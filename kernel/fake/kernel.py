@@ -56,10 +56,12 @@ class FakeKernel:
         controllers: tuple[str, ...] = CONTROLLERS,
         programs: Mapping[str, Program] | None = None,
         hostname: str = "host",
+        apparmor: tuple[str, ...] = (),
     ) -> None:
         self.clock = clock or FakeClock()
         self.logs = logs or FakeOutputLogs()
         self.model = Model(self.clock, hostname, Cgroups(controllers=controllers), programs or {})
+        self.model.apparmor = apparmor
         self.faults = Faults(faults)
         self._interpreter = Interpreter(self.model)
         self._shims = Shims(self.model, self.logs)
@@ -154,8 +156,10 @@ class FakeKernel:
             controllers=tuple(sorted(self.model.cgroups.controllers)),
             capabilities=ALL_CAPABILITIES,
             seccomp=True,
-            apparmor=False,
+            apparmor=bool(self.model.apparmor),
             possible_cpus=2,
+            time_namespaces=True,
+            apparmor_default="docker-default" in self.model.apparmor,
             swap_bytes=0,
         )
 
@@ -164,7 +168,7 @@ class FakeKernel:
             try:
                 self.model.host_mounts.resolve(self.model.host_mounts.root(), path)
             except CallFailed:
-                return False
+                return self.model.cgroups.exists(path)
             return True
 
     async def devices(self, path: str) -> tuple[HostDevice, ...]:

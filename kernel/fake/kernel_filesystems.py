@@ -133,11 +133,21 @@ def _process_directory(of: Callable[[object], Process]) -> Directory:
         "mounts": mounts,
         "comm": lambda process: (process.args[0].rpartition("/")[2][:15] if process.args else "") + "\n",
         "cmdline": lambda process: "".join(f"{argument}\0" for argument in process.args),
+        "uid_map": lambda process: _id_map(process, 0),
+        "gid_map": lambda process: _id_map(process, 1),
+        "attr/current": lambda process: f"{process.apparmor} (enforce)\n" if process.apparmor else "unconfined\n",
         "oom_score_adj": lambda process: f"{process.oom_score_adj}\n",
     }
     for name, text in contents.items():
-        directory.entries[name] = File(0o444, read=partial(_computed, text, of))
+        seed(directory, {name: File(0o444, read=partial(_computed, text, of))})
     return directory
+
+
+def _id_map(process: Process, which: int) -> str:
+    maps = process.namespaces["user"].id_maps
+    if not maps and process.namespaces["user"].parent is None:
+        return f"{0:>10} {0:>10} {(1 << 32) - 1:>10}\n"
+    return "".join(f"{line.inside:>10} {line.outside:>10} {line.count:>10}\n" for line in (maps[which] if maps else ()))
 
 
 def status(process: Process) -> str:

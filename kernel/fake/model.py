@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import trio
 
+from docket.domain.confinement.masks import DEVICE_NODES
 from docket.domain.ports import Clock
 from docket.kernel.fake import kernel_filesystems
 from docket.kernel.fake.cgroups import Cgroups
@@ -39,6 +40,8 @@ class Model:
     """The state of the machine, and what happens in it whoever asks."""
 
     def __init__(self, clock: Clock, hostname: str, cgroups: Cgroups, programs: Mapping[str, Program]) -> None:
+        self.apparmor: tuple[str, ...] = ()
+        """Profiles that are loaded; without any there is no AppArmor."""
         self.clock = clock
         self.hostname = hostname
         self.cgroups = cgroups
@@ -46,7 +49,8 @@ class Model:
         self.files = Directory(0o755)
         for path in HOST_DIRECTORIES:
             directory_at(self.files, path)
-        seed(self.files, {"/dev/null": Node(0o666, kind="c", major=1, minor=3)})
+        nodes = {f"/dev/{each.name}": Node(0o666, kind="c", major=each.major, minor=each.minor) for each in DEVICE_NODES}
+        seed(self.files, nodes)
         seed(self.files, {"/etc/passwd": b"root:x:0:0::/root:/bin/sh\n", "/etc/hostname": hostname.encode()})
         for path in ("/dev/shm", "/dev/mqueue"):
             directory_at(self.files, path)

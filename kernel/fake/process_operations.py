@@ -43,6 +43,14 @@ def set_attribute(model: Model, operation: op.Operation, task: Task) -> None:
         case op.SetOomScoreAdj():
             require(-1000 <= operation.value <= 1000, "write", EINVAL, "/proc/self/oom_score_adj")
             process.oom_score_adj = operation.value
+        case op.BecomeRoot():
+            users = process.namespaces["user"]
+            require(users is model.init.namespaces["user"] or bool(users.id_maps), "setgroups", EPERM)
+            process.uid, process.gid, process.groups = 0, 0, ()
+        case op.SetAppArmorProfile():
+            require(bool(model.apparmor), "write", EINVAL, "/proc/self/attr/exec")
+            require(operation.profile in model.apparmor, "write", ENOENT, "/proc/self/attr/apparmor/exec")
+            process.apparmor_at_execve = operation.profile
         case op.SetParentDeathSignal():
             process.parent_death_signal = operation.signal
         case op.Umask():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from docket.domain.confinement.id_maps import IdMapping
 from docket.kernel.fake.linux_errno import EAGAIN, EINVAL, ESRCH, CallFailed
 from docket.kernel.fake.mounts import Location, MountNamespace
 
@@ -59,7 +60,8 @@ class Namespace:
     init: int = 0
     """Of a pid namespace: the host's pid of its first process."""
     last_pid: int = 0
-    id_maps: tuple[object, ...] = ()
+    id_maps: tuple[tuple[IdMapping, ...], ...] = ()
+    """Of a user namespace: the ones of users, and those of groups."""
 
 
 @dataclass(eq=False)
@@ -91,6 +93,8 @@ class Process:
     rlimits: dict[str, tuple[int, int]] = field(default_factory=lambda: dict(RLIMITS))
     no_new_privileges: bool = False
     seccomp: str = ""
+    apparmor: str = ""
+    apparmor_at_execve: str = ""
     dumpable: int = 1
     oom_score_adj: int = 0
     umask: int = 0o022
@@ -128,6 +132,7 @@ class Process:
         """What execve(2) does to credentials and handlers: another user than root keeps no capability."""
         self.args, self.environment = args, environment
         self.handlers.clear()
+        self.apparmor = self.apparmor_at_execve or self.apparmor
         sets = self.capabilities
         if self.uid == 0:
             sets.permitted = sets.bounding | (sets.inheritable & sets.permitted)
@@ -168,7 +173,18 @@ class Processes:
         process = Process(pid, inner, parent.pid, next(self._ticks), shared, root, cwd, start_time_ns=time_ns)
         if not pids.init:
             pids.init = pid
-        for name in ("uid", "gid", "groups", "umask", "dumpable", "oom_score_adj", "no_new_privileges", "cgroup", "seccomp"):
+        for name in (
+            "uid",
+            "gid",
+            "groups",
+            "umask",
+            "dumpable",
+            "oom_score_adj",
+            "no_new_privileges",
+            "cgroup",
+            "seccomp",
+            "apparmor",
+        ):
             setattr(process, name, getattr(parent, name))
         process.rlimits = dict(parent.rlimits)
         process.capabilities = Capabilities(**vars(parent.capabilities))
@@ -179,7 +195,7 @@ class Processes:
     def unshared(self, old: Namespace, locations: tuple[Location, Location]) -> tuple[Namespace, tuple[Location, Location]]:
         """A new namespace in place of ``old``, and root and working directory as they are in it."""
         new = self.namespace(old.kind, hostname=old.hostname, domainname=old.domainname, sysctls=dict(old.sysctls))
-        if old.kind == "pid":
+        if old.kind in ("pid", "user"):
             new.parent = old
         if old.kind == "mount":
             assert old.mounts is not None

@@ -80,14 +80,14 @@ def links_allowed(path: str) -> bool:
     return not any(path == top or path.startswith(f"{top}/") for top in ("/dev", "/proc", "/sys"))
 
 
-def _overlay(operation: op.MountOverlay, process: Process) -> MergedDirectory:
+def _overlay(operation: op.MountOverlay, process: Process, syscall: str = "stat") -> MergedDirectory:
     layers = []
     upper = [operation.upperdir] if operation.upperdir else []
     for path in (*operation.lowerdirs, *upper, *([operation.workdir] if upper else ())):
-        location = process.mounts.resolve(process.root, path, syscall="stat")
+        location = process.mounts.resolve(process.root, path, syscall=syscall)
         inode = location[-1].inode
         if not isinstance(inode, Directory):
-            raise CallFailed("stat", ENOTDIR, path)
+            raise CallFailed(syscall, ENOTDIR, path)
         layers.append(inode)
     lower = layers[: len(operation.lowerdirs)]
     require(bool(lower), "mount", EINVAL, operation.target)
@@ -95,14 +95,28 @@ def _overlay(operation: op.MountOverlay, process: Process) -> MergedDirectory:
 
 
 def hold_tree(operation: op.HoldTree, task: Task) -> None:
-    source = task.new.mounts.resolve(task.new.root, operation.source)
+    holder = task.process or task.shim
+    source = holder.mounts.resolve(holder.root, operation.source, syscall="open_tree")
     kind = operation.propagation.removeprefix("r")
     mount = source[-1].mount
-    if mount.propagation != "shared" and (kind == "shared" or mount.propagation != "slave"):
+    if kind != "private" and mount.propagation != "shared" and (kind == "shared" or mount.propagation != "slave"):
         wanted = "a shared" if kind == "shared" else "a shared or slave"
         told = f"path {operation.source} is mounted on {path_of(mount.location)} but it is not {wanted} mount"
         raise CallFailed(told, EINVAL)
-    task.trees[operation.source, operation.recursive] = source
+    task.trees[operation.source, operation.recursive, operation.propagation] = source
+
+
+def hold_overlay(operation: op.HoldOverlay, task: Task) -> None:
+    """Ownership is not shifted on disk, and the model's files have the ids of the container: maps change nothing there."""
+    own = op.MountOverlay(operation.lowerdirs, operation.upperdir, operation.workdir, "")
+    task.overlay = _overlay(own, task.shim, "open_tree")
+
+
+def attach_overlay(operation: op.AttachOverlay, task: Task) -> None:
+    target = task.new.mounts.resolve(task.new.root, operation.target)
+    require_directory(target, operation.target, "move_mount")
+    assert task.overlay is not None
+    task.new.mounts.mount(Mount("overlay", "overlay", task.overlay, target, propagation=_inherited(target)))
 
 
 def _refuse_procfs(target: Location, path: str) -> None:
@@ -111,8 +125,8 @@ def _refuse_procfs(target: Location, path: str) -> None:
 
 def bind_in_root(operation: op.BindInRoot, task: Task) -> None:
     mounts = task.new.mounts
-    source = task.trees.pop((operation.source, operation.recursive), ())
-    if not source or operation.propagation.endswith("private"):
+    source = task.trees.get((operation.source, operation.recursive, operation.propagation), ())
+    if not source:
         source = mounts.resolve(task.new.root, operation.source, syscall="open_tree")
     directory = isinstance(source[-1].inode, Directory)
     target = mounts.make(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from docket.domain.confinement.users import User
+from docket.kernel.fake.filesystem import MergedDirectory
 from docket.kernel.fake.mounts import Location
 from docket.kernel.fake.processes import Namespace, Process
 from docket.kernel.fake.streams import Streams
@@ -23,8 +24,10 @@ class Task:
     process: Process | None = None
     root: Location = ()
     """The root filesystem, from `EnterRoot` on."""
-    trees: dict[tuple[str, bool], Location] = field(default_factory=dict)
-    """Host mounts that are held, by source and whether with the mounts below."""
+    trees: dict[tuple[str, bool, str], Location] = field(default_factory=dict)
+    """Host mounts that are held, by source, whether with the mounts below, and propagation."""
+    overlay: MergedDirectory | None = None
+    """The overlay that is held."""
     users: dict[str, User] = field(default_factory=dict)
     home: str = ""
 

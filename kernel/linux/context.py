@@ -27,8 +27,8 @@ class Context:
         self.environment = [entry.encode("utf-8", "surrogateescape") for entry in environment]
         self.root = -1
         """Descriptor of the root filesystem, from `EnterRoot` on."""
-        self.trees: dict[tuple[str, bool], int] = {}
-        """Clones of host mounts, by source and whether with the mounts below (`HoldTree`)."""
+        self.trees: dict[tuple[str, bool, str], list[int]] = {}
+        """Clones of mounts, by source, whether with the mounts below, and propagation (`HoldTree`)."""
         self.users: dict[str, ResolvedUser] = {}
         self.pidfds: dict[int, int] = {}
         """Processes whose namespaces are joined, opened while their pids still mean them."""
@@ -40,6 +40,15 @@ class Context:
         """The sealed file that is executed as the container's init, if there is one."""
         self.channel: object = None
         """The socket to the shim that descriptors are sent through."""
+
+    def hold(self, source: str, recursive: bool, propagation: str, tree: int) -> None:
+        """Keep the descriptor of a clone for `take`."""
+        self.trees.setdefault((source, recursive, propagation), []).append(tree)
+
+    def take(self, source: str, recursive: bool, propagation: str) -> int:
+        """The descriptor of a clone that was held; -1 when none was."""
+        held = self.trees.get((source, recursive, propagation))
+        return held.pop(0) if held else -1
 
     def environ(self) -> dict[bytes, bytes]:
         """The environment as execve wants it; of equal names the last one counts."""

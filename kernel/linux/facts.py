@@ -29,6 +29,8 @@ def host_facts() -> HostFacts:
         seccomp="errno" in read_text("/proc/sys/kernel/seccomp/actions_avail"),
         apparmor=read_text("/sys/module/apparmor/parameters/enabled").startswith("Y"),
         possible_cpus=_possible_cpus(),
+        apparmor_default="\ndocker-default (" in "\n" + read_text("/sys/kernel/security/apparmor/profiles"),
+        time_namespaces=os.path.exists("/proc/self/ns/time"),
         swap_bytes=memory.get("SwapTotal", 0) * 1024,
         swap_accounting=os.path.exists("/proc/swaps"),
         cgroup_v1_controllers=_v1_controllers(),

@@ -22,7 +22,7 @@ def read_small_file(path: str, limit: int = 65_536) -> str:
         os.close(fd)
 
 
-def make_directory(context: Context, path: str, mode: int, lasting: bool, parents: bool) -> bool:
+def make_directory(context: Context, path: str, mode: int, lasting: bool, parents: bool, uid: int = 0, gid: int = 0) -> bool:
     """False when the directory was there before: then there is nothing to undo."""
     try:
         os.mkdir(path, mode)
@@ -32,9 +32,11 @@ def make_directory(context: Context, path: str, mode: int, lasting: bool, parent
         parent = os.path.dirname(path.rstrip("/"))
         if not parents or parent == path:
             raise
-        make_directory(context, parent, mode, lasting, parents)
+        make_directory(context, parent, mode, lasting, parents, uid, gid)
         os.mkdir(path, mode)
     os.chmod(path, mode)
+    if uid or gid:
+        os.chown(path, uid, gid, follow_symlinks=False)
     return True
 
 
@@ -45,11 +47,13 @@ def remove_directory(context: Context, path: str) -> None:
         return
 
 
-def write_file(context: Context, path: str, content: str, mode: int) -> None:
+def write_file(context: Context, path: str, content: str, mode: int, uid: int = 0, gid: int = 0) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     fd = os.open(path, flags, mode)
     try:
         os.fchmod(fd, mode)
+        if uid or gid:
+            os.fchown(fd, uid, gid)
         os.write(fd, content.encode("utf-8", "surrogateescape"))
     finally:
         os.close(fd)
@@ -85,8 +89,17 @@ def _enable_controllers(cgroup: str, controllers: list[str]) -> None:
         return
     enabled = read_small_file(f"{cgroup}/cgroup.subtree_control").split()
     wanted = [f"+{name}" for name in controllers if name not in enabled]
-    if wanted:
-        write_control(f"{cgroup}/cgroup.subtree_control", " ".join(wanted))
+    if not wanted:
+        return
+    order = " ".join(wanted)
+    try:
+        write_control(f"{cgroup}/cgroup.subtree_control", order)
+    except SyscallError as error:
+        if error.syscall != "write" or error.errno != ENOENT:
+            raise
+        # A controller that is not there is one that a group above was not told to hand on: somebody else made it.
+        _enable_controllers(os.path.dirname(cgroup), controllers)
+        write_control(f"{cgroup}/cgroup.subtree_control", order)
 
 
 def write_control(path: str, value: str) -> None:
@@ -164,12 +177,6 @@ def attach_device_filter(context: Context, path: str, program: str) -> None:
             os.close(loaded)
     finally:
         os.close(cgroup)
-
-
-def write_id_maps(context: Context, uids: list[list[int]], gids: list[list[int]]) -> None:
-    for name, mapping in (("uid_map", uids), ("gid_map", gids)):
-        lines = "\n".join(" ".join(str(number) for number in line) for line in mapping)
-        write_control(f"/proc/{context.child_pid}/{name}", lines + "\n")
 
 
 def start_time_of(pid: int) -> int:

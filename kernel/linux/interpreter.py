@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from docket.kernel.linux import host, process, rootfs
+from docket.kernel.linux import host, id_mapping, process, rootfs
 from docket.kernel.linux.context import Context
 from docket.kernel.linux.syscalls import SyscallError
 
@@ -25,7 +25,11 @@ _PERFORM: dict[str, Callable[..., bool | None]] = {
     "WriteCgroup": host.write_cgroup,
     "AttachDeviceFilter": host.attach_device_filter,
     "JoinNamespaces": host.join_namespaces,
-    "WriteIdMaps": host.write_id_maps,
+    "WriteIdMaps": process.write_id_maps,
+    "HoldOverlay": id_mapping.hold_overlay,
+    "AttachOverlay": rootfs.attach_overlay,
+    "BecomeRoot": process.become_root,
+    "SetAppArmorProfile": process.set_apparmor_profile,
     "SetDumpable": process.set_dumpable,
     "Setsid": process.setsid,
     "Unshare": process.unshare,

@@ -6,10 +6,10 @@ import _socket
 import array
 import os
 import stat
-from errno import EACCES, EINVAL, EISDIR, ENOENT, ENOEXEC, ENOTDIR, EPERM
+from errno import EACCES, EINVAL, EISDIR, ENOENT, ENOEXEC, ENOTDIR, EPERM, EROFS
 
 from docket.domain.confinement.users import UserNotFound, resolve_user
-from docket.kernel.linux import abi, syscalls
+from docket.kernel.linux import abi, id_mapping, syscalls
 from docket.kernel.linux.context import DEFAULT_PATH, Context, ResolvedUser
 from docket.kernel.linux.host import write_control
 from docket.kernel.linux.syscalls import SyscallError
@@ -136,11 +136,33 @@ def setdomainname(context: Context, name: str) -> None:
 
 
 def setrlimit(context: Context, resource: str, soft: int, hard: int) -> None:
-    syscalls.setrlimit(abi.RLIMITS[resource], soft, hard)
+    syscalls.setrlimit(abi.RLIMITS[resource], soft, hard, context.child_pid)
 
 
 def set_oom_score_adj(context: Context, value: int) -> None:
-    write_control("/proc/self/oom_score_adj", str(value))
+    write_control(f"/proc/{context.child_pid or 'self'}/oom_score_adj", str(value))
+
+
+def set_apparmor_profile(context: Context, profile: str) -> None:
+    """The directory that belongs to AppArmor alone, from Linux 5.8 on; before, the one that security modules shared."""
+    order = f"exec {profile}"
+    try:
+        write_control("/proc/self/attr/apparmor/exec", order)
+    except SyscallError as error:
+        if error.syscall != "open" or error.errno != ENOENT:
+            raise
+        write_control("/proc/self/attr/exec", order)
+
+
+def write_id_maps(context: Context, uids: list[list[int]], gids: list[list[int]]) -> None:
+    id_mapping.write_id_maps(context.child_pid, uids, gids)
+
+
+def become_root(context: Context, uid: int, gid: int) -> None:
+    """Root of the user namespace is 0 in it. Capabilities stay: the host's root is none of the namespace's (capabilities(7))."""
+    syscalls.setgroups([])
+    syscalls.setresgid(0)
+    syscalls.setresuid(0)
 
 
 def set_no_new_privileges(context: Context) -> None:
@@ -174,11 +196,25 @@ def drop_bounding(context: Context, keep: int) -> None:
 def set_user(context: Context, user: str) -> None:
     """Groups, gid, uid, in this order: after setuid the right to change groups is gone (S10)."""
     resolved = context.users[user]
+    _give_streams(resolved.uid)
     syscalls.prctl(abi.PR_SET_KEEPCAPS, 1)
     syscalls.setgroups(resolved.groups)
     syscalls.setresgid(resolved.gid)
     syscalls.setresuid(resolved.uid)
     syscalls.prctl(abi.PR_SET_KEEPCAPS, 0)
+
+
+def _give_streams(uid: int) -> None:
+    """A user can open /dev/stdout by name only when the pipe or terminal is theirs; /dev/null stays the host's."""
+    for descriptor in (0, 1, 2):
+        status = os.fstat(descriptor)
+        if status.st_uid == uid or (stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)):
+            continue
+        try:
+            os.fchown(descriptor, uid, -1)
+        except OSError as error:
+            if error.errno not in (EPERM, EINVAL, EROFS):
+                raise
 
 
 def capset(context: Context, effective: int, permitted: int, inheritable: int, ambient: int) -> None:

@@ -15,6 +15,7 @@ from docket.domain.confinement.proc_binds import BINDABLE_IN_PROC, inside_proc
 from docket.kernel.linux import abi, syscalls
 from docket.kernel.linux.context import Context
 from docket.kernel.linux.host import join_namespaces, read_small_file
+from docket.kernel.linux.id_mapping import OVERLAY
 from docket.kernel.linux.syscalls import SyscallError
 
 _PAGE = 4096
@@ -100,6 +101,18 @@ def mount_overlay(context: Context, lowerdirs: list[str], upperdir: str, workdir
         os.close(tree)
 
 
+def attach_overlay(context: Context, target: str) -> None:
+    tree = context.take(OVERLAY, False, "private")
+    try:
+        point = syscalls.openat2(abi.AT_FDCWD, target, abi.O_PATH, 0)
+        try:
+            syscalls.move_mount(tree, point, target)
+        finally:
+            os.close(point)
+    finally:
+        os.close(tree)
+
+
 def _require_directory(path: str) -> None:
     """mount(2) answers a missing layer with a bare ENOENT; this names it."""
     try:
@@ -130,6 +143,14 @@ def mount_in_root(context: Context, fstype: str, target: str, flags: list[str], 
 def hold_tree(context: Context, source: str, recursive: bool, propagation: str) -> None:
     """Before the namespace's mounts become slaves a clone is still a peer of the host's mount, and stays one."""
     kind = propagation.removeprefix("r")
+    if kind != "private":
+        _require_propagation(source, kind)
+    deep = abi.AT_RECURSIVE if recursive else 0
+    tree = syscalls.open_tree(abi.AT_FDCWD, source, abi.OPEN_TREE_CLONE | deep)
+    context.hold(source, recursive, propagation, tree)
+
+
+def _require_propagation(source: str, kind: str) -> None:
     probe = syscalls.openat2(abi.AT_FDCWD, source, abi.O_PATH, 0)
     try:
         point, peers = mount_of(probe)
@@ -138,8 +159,6 @@ def hold_tree(context: Context, source: str, recursive: bool, propagation: str) 
     if "shared" not in peers and (kind == "shared" or "master" not in peers):
         wanted = "a shared" if kind == "shared" else "a shared or slave"
         raise SyscallError(f"path {source} is mounted on {point} but it is not {wanted} mount", EINVAL)
-    deep = abi.AT_RECURSIVE if recursive else 0
-    context.trees[source, recursive] = syscalls.open_tree(abi.AT_FDCWD, source, abi.OPEN_TREE_CLONE | deep)
 
 
 def hold_peer_tree(context: Context, pid: int, start_time: int, path: str) -> None:
@@ -152,7 +171,7 @@ def hold_peer_tree(context: Context, pid: int, start_time: int, path: str) -> No
             point = syscalls.openat2(abi.AT_FDCWD, path, abi.O_PATH, inside)
             try:
                 flags = abi.OPEN_TREE_CLONE | abi.AT_RECURSIVE | abi.AT_EMPTY_PATH
-                context.trees[f"{pid}:{path}", True] = syscalls.open_tree(point, "", flags)
+                context.hold(f"{pid}:{path}", True, "rslave", syscalls.open_tree(point, "", flags))
             finally:
                 os.close(point)
         finally:
@@ -173,7 +192,7 @@ def bind_in_root(
 ) -> None:
     deep = abi.AT_RECURSIVE if recursive else 0
     kind = propagation.removeprefix("r")
-    tree = context.trees.pop((source, recursive), -1) if kind != "private" else -1
+    tree = context.take(source, recursive, propagation)
     if tree < 0:
         tree = syscalls.open_tree(abi.AT_FDCWD, source, abi.OPEN_TREE_CLONE | deep)
     try:

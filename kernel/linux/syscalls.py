@@ -131,7 +131,7 @@ _setresgid = _function("setresgid", c_uint32, c_uint32, c_uint32)
 _setresuid = _function("setresuid", c_uint32, c_uint32, c_uint32)
 _sethostname = _function("sethostname", c_char_p, c_ulong)
 _setdomainname = _function("setdomainname", c_char_p, c_ulong)
-_setrlimit = _function("setrlimit", c_int, c_void_p)
+_prlimit = _function("prlimit64", c_int, c_int, c_void_p, c_void_p)
 _ioctl = _function("ioctl", c_int, c_ulong, c_ulong)
 _fstatfs = _function("fstatfs", c_int, c_void_p)
 _syncfs = _function("syncfs", c_int)
@@ -192,9 +192,11 @@ def move_mount(tree: int, target: int, path: str) -> None:
     _move_mount(path, tree, b"", target, b"", flags)
 
 
-def mount_setattr(fd: int, path: str, flags: int, *, set_: int = 0, clear: int = 0, propagation: int = 0) -> None:
+def mount_setattr(
+    fd: int, path: str, flags: int, *, set_: int = 0, clear: int = 0, propagation: int = 0, users: int = 0
+) -> None:
     """mount_setattr(2)."""
-    attributes = MountAttr(set_, clear, propagation, 0)
+    attributes = MountAttr(set_, clear, propagation, users)
     _mount_setattr(path, fd, _path(path), flags, byref(attributes), sizeof(attributes))
 
 
@@ -315,10 +317,10 @@ def setdomainname(name: str) -> None:
     _checked("setdomainname", name, _setdomainname(encoded, len(encoded)))
 
 
-def setrlimit(resource: int, soft: int, hard: int) -> None:
-    """setrlimit(2); -1 is unlimited."""
+def setrlimit(resource: int, soft: int, hard: int, pid: int = 0) -> None:
+    """prlimit(2) of a process, 0 is this one; -1 is unlimited."""
     limits = (c_uint64 * 2)(soft & 0xFFFFFFFFFFFFFFFF, hard & 0xFFFFFFFFFFFFFFFF)
-    _checked("setrlimit", "", _setrlimit(resource, byref(limits)))
+    _checked("setrlimit", "", _prlimit(pid, resource, byref(limits), None))
 
 
 def ioctl(fd: int, request: int, argument: int) -> int:

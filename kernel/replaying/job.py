@@ -28,11 +28,11 @@ from docket.kernel.replaying.kernel import ReplayingKernel
 from docket.kernel.replaying.log import RecordedLog
 from docket.kernel.replaying.surroundings import (
     NoEndpoint,
-    NoImages,
     NoNursery,
     NoOutputs,
     RecordedClock,
     RecordedIds,
+    RecordedImages,
     RecordedRootfs,
 )
 
@@ -109,7 +109,7 @@ class _Performance:
         rootfs = RecordedRootfs(self._next_call, self._log)
         log: Any = self._log  # has what a job uses of a store, and no more
         nursery: Any = NoNursery()
-        ids, images, outputs = RecordedIds(self._job.id), NoImages(self._log), NoOutputs()
+        ids, images, outputs = RecordedIds(self._job.id), RecordedImages(self._log), NoOutputs()
         ports = Ports(log, self._kernel, clock, ids, outputs, rootfs, images, self._header.places, self._header.files)
         self._engine = clock.engine = _ReplayEngine(ports, nursery, JOBS)
         self._engine.performance = self

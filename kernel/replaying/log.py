@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 import trio
 
-from docket.domain.image_ports import Swept
 from docket.domain.log import Batch, Event, StoredEvent
 from docket.domain.model.container.events import (
     ContainerCommitFailed,
@@ -20,7 +19,6 @@ from docket.domain.model.container.events import (
     ContainerRemoveFailed,
     ContainerStarted,
 )
-from docket.domain.model.engine.events import EngineSwept
 from docket.domain.model.exec.events import ExecStarted
 from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.model.job.events import JobCompleted, JobFailed
@@ -118,11 +116,6 @@ class RecordedLog:
                 return event.message
         return "the engine ended before the image was made"
 
-    def swept(self) -> Swept:
-        """What the deletion of garbage that is under way came to then."""
-        event = self.next_event.event if self.next_event is not None else None
-        return Swept(event.blobs, event.layers, event.reclaimed_bytes) if isinstance(event, EngineSwept) else Swept()
-
     def check_finished(self) -> None:
         """Raises `ReplayDiverged` when the job appended more then than it did now."""
         if self.next_event is not None:
@@ -139,11 +132,12 @@ class RecordedLog:
         self._taken += len(recorded)
         return _Ticket(recorded, self._passing)
 
-    async def settle(self) -> None:
-        """All that is recorded was durable."""
-
     def listen(self, hear: Callable[[Sequence[StoredEvent]], None]) -> None:
         """Nobody subscribes to a replay."""
+
+    async def settle(self) -> None:
+        """Everything is on disk as soon as it is submitted."""
+        await trio.lowlevel.checkpoint()
 
     async def append(self, batch: Batch) -> list[StoredEvent]:
         return await self.submit(batch).durable()
@@ -164,8 +158,10 @@ class RecordedLog:
         """What the engine knew when the job began."""
         return self._source.read_for_fold(after, self.until_next() if upto is None else upto)
 
-    def load_snapshot(self, upto: int | None = None) -> None:
-        """A log that came from elsewhere has no fold that could be trusted."""
+    def load_snapshot(self, upto: int | None = None) -> tuple[int, bytes] | None:
+        """Folds are not trusted where the events can be folded: only the one is taken that stands for those no longer kept."""
+        floor = self._source.floor()
+        return self._source.load_snapshot(floor) if floor else None
 
     def secret(self, reference: str) -> bytes:
         """A replay needs no secret: what was forgotten, or never came along, is empty."""

@@ -9,12 +9,11 @@ import trio
 
 from docket.domain.engine import Engine
 from docket.domain.errors import Unavailable
-from docket.domain.image_ports import Ingest, LoadedImage, SavedImage, StoredImage, Swept
 from docket.domain.layer_commit import LayerCommit
 from docket.domain.model.image.events import ImageImported
 from docket.domain.oci.digest import Digest
-from docket.domain.plan.operations import MountOverlay
-from docket.domain.ports import LogEntry
+from docket.domain.plan.operations import HoldOverlay, MountOverlay
+from docket.domain.ports import Ingest, LoadedImage, LogEntry, SavedImage, StoredImage, Swept
 from docket.kernel.recording.calls import recorded_plan
 from docket.kernel.recording.format import Call
 from docket.kernel.replaying.log import RecordedLog
@@ -51,7 +50,8 @@ class RecordedRootfs:
         call = self._next_call()
         if call is None or call.name != "launch":
             return ()
-        overlays = (operation for operation in recorded_plan(call).operations() if isinstance(operation, MountOverlay))
+        operations = recorded_plan(call).operations()
+        overlays = (operation for operation in operations if isinstance(operation, MountOverlay | HoldOverlay))
         overlay = next(overlays, None)
         return overlay.lowerdirs if overlay is not None else ()
 
@@ -72,10 +72,7 @@ class NoRootfs:
 
 
 class NoImages:
-    """Images come from outside; no recorded job needs one. What was deleted as garbage is in the log."""
-
-    def __init__(self, log: RecordedLog | None = None) -> None:
-        self._log = log
+    """Images come from outside; no recorded job needs one."""
 
     async def import_archive(
         self, chunks: AsyncIterator[bytes], changes: Sequence[str], message: str, source: str
@@ -85,13 +82,6 @@ class NoImages:
     async def import_base(self) -> tuple[str, ImageImported]:
         raise Unavailable("there are no images in a recording")
 
-    async def commit(self, commit: LayerCommit) -> ImageImported:
-        """The image is the one that the log names."""
-        made = self._log.committed() if self._log is not None else "there are no images in a recording"
-        if isinstance(made, str):
-            raise Unavailable(made)
-        return made
-
     def save(self, images: Sequence[SavedImage]) -> AsyncGenerator[bytes, None]:
         raise Unavailable("there are no images in a recording")
 
@@ -99,9 +89,7 @@ class NoImages:
         raise Unavailable("there are no images in a recording")
 
     async def sweep(self, images: Sequence[StoredImage], stacks: Sequence[tuple[str, ...]], partials: bool) -> Swept:
-        if self._log is None:
-            raise Unavailable("the log is only looked at: nothing is deleted")
-        return self._log.swept()
+        return Swept()
 
     @property
     def ingest(self) -> Ingest:
@@ -112,6 +100,22 @@ class NoImages:
 
     def blob(self, digest: Digest, offset: int = 0) -> AsyncGenerator[bytes, None]:
         raise Unavailable("there are no images in a recording")
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        raise Unavailable("there are no images in a recording")
+
+
+class RecordedImages(NoImages):
+    """Images that a job makes of a container are those that the log names."""
+
+    def __init__(self, log: RecordedLog) -> None:
+        self._log = log
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        made = self._log.committed()
+        if isinstance(made, str):
+            raise Unavailable(made)
+        return made
 
 
 class NoOutputs:

@@ -59,6 +59,14 @@ class Birth:
         if init:
             self.context.init_fd = _init_file(a2b_base64(init))
 
+    @property
+    def owner(self) -> tuple[int, int]:
+        """Whose the process's standard streams are, on the host: the root's that it becomes."""
+        for operation in self.inside:
+            if operation[0] == "BecomeRoot":
+                return operation[1], operation[2]
+        return 0, 0
+
     def perform(self, wire: Callable[[], None]) -> None:
         """Make the process; ``wire`` is called in it and gives it its standard streams. Raises `Failed`."""
         done: list[Operation] = []
@@ -111,6 +119,7 @@ class Birth:
         os.close(status_end)
         if self.context.init_fd >= 0:
             os.close(self.context.init_fd)
+        self._let_go()
         try:
             self.context.child_pid = self.pid
             for operation in self.settle:
@@ -128,6 +137,13 @@ class Birth:
         finally:
             os.close(status)
             ours.close()
+
+    def _let_go(self) -> None:
+        """What was held for the new process is the new process's: here it would keep host mounts busy for the shim's whole life."""
+        for trees in self.context.trees.values():
+            for tree in trees:
+                os.close(tree)
+        self.context.trees.clear()
 
     def _clone(self) -> None:
         flags = 0

@@ -124,6 +124,9 @@ class Shim:
         stdin, stdin_end = os.pipe2(os.O_CLOEXEC) if self._request["stdin"] else (endpoints.null(), -1)
         out, out_end = endpoints.wide_pipe()
         err, err_end = endpoints.wide_pipe()
+        uid, gid = self._birth.owner
+        for descriptor in (out_end, err_end, *((stdin,) if stdin_end >= 0 else ())):
+            os.fchown(descriptor, uid, gid)
 
         def wire() -> None:
             os.dup2(stdin, 0)

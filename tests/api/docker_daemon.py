@@ -56,8 +56,9 @@ class Daemon:
     program: tuple[str, ...] = ("docker",)
     """The client that `docker` runs."""
 
-    def __init__(self, root: Path, *before: str, inherited: Sequence[int] = ()) -> None:
+    def __init__(self, root: Path, *before: str, inherited: Sequence[int] = (), options: Sequence[str] = ()) -> None:
         """``before`` is a command that executes the daemon, such as ``unshare --mount``; it inherits descriptors."""
+        self._options = tuple(options)
         self._inherited = tuple(inherited)
         self.root = root
         self._before = before
@@ -66,7 +67,7 @@ class Daemon:
 
     def start(self) -> None:
         arguments = [
-            "daemon", "--data-root", f"{self.root}/data", "--exec-root", f"{self.root}/exec", "-H", self.host,
+            "daemon", "--data-root", f"{self.root}/data", "--exec-root", f"{self.root}/exec", "-H", self.host, *self._options,
         ]  # fmt: skip
         self.process = subprocess.Popen([*self._before, sys.executable, "-c", DAEMON, *arguments], pass_fds=self._inherited)
         for _ in range(200):

@@ -16,6 +16,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("docker") is None, reason="no docker CLI is installed"),
 ]
 
+KINDS = [name for name in ("net", "pid", "ipc", "uts", "mnt", "cgroup", "time") if Path(f"/proc/self/ns/{name}").exists()]
 PASSWD = b"root:x:0:0::/root:/bin/sh\nalice:x:1000:1001::/home/alice:/bin/sh\n"
 GROUP = b"root:x:0:\nwheel:x:10:root\nalice:x:1001:\nstaff:x:50:alice\n"
 
@@ -140,7 +141,7 @@ def lender(daemon: Daemon) -> Iterator[str]:
 @pytest.mark.parametrize(("option", "kind"), [("--network", "net"), ("--pid", "pid"), ("--ipc", "ipc")])
 def test_another_containers_namespace_is_joined_and_no_other_one(daemon: Daemon, lender: str, option: str, kind: str) -> None:
     """Its own are private all the same; the host's are never there."""
-    look = ("sh", "-c", "for n in net pid ipc uts mnt cgroup; do readlink /proc/self/ns/$n; done")
+    look = ("sh", "-c", f"for n in {' '.join(KINDS)}; do readlink /proc/self/ns/$n; done")
     theirs = daemon.out("exec", lender, *look).split()
     mine = daemon.out("run", "--rm", option, f"container:{lender}", "docket/base", *look).split()
     same = {one.partition(":")[0] for one, other in zip(theirs, mine, strict=True) if one == other}
@@ -150,8 +151,8 @@ def test_another_containers_namespace_is_joined_and_no_other_one(daemon: Daemon,
 @pytest.mark.parametrize(("option", "kind"), [("--network", "net"), ("--pid", "pid"), ("--ipc", "ipc"), ("--uts", "uts")])
 def test_the_hosts_namespace_is_joined_only_when_it_is_asked_for(daemon: Daemon, option: str, kind: str) -> None:
     """`host` lends exactly one namespace; without it none is the host's."""
-    look = ("sh", "-c", "for n in net pid ipc uts mnt cgroup; do readlink /proc/self/ns/$n; done")
-    hosts = {str(Path(f"/proc/self/ns/{name}").readlink()) for name in ("net", "pid", "ipc", "uts", "mnt", "cgroup")}
+    look = ("sh", "-c", f"for n in {' '.join(KINDS)}; do readlink /proc/self/ns/$n; done")
+    hosts = {str(Path(f"/proc/self/ns/{name}").readlink()) for name in KINDS}
     alone = set(daemon.out("run", "--rm", "docket/base", *look).split())
     joined = set(daemon.out("run", "--rm", option, "host", "docket/base", *look).split())
     assert not alone & hosts

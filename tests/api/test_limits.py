@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -194,6 +196,34 @@ def test_an_update_that_makes_no_sense_is_refused(daemon: Daemon, sleeper: str, 
     done = daemon.docker("update", *options, sleeper)
     assert done.returncode == 1
     assert message in done.stderr
+
+
+def test_every_limit_is_shown_where_one_looks_for_it(daemon: Daemon) -> None:
+    """All limits at once: in the kernel, in inspect, and in the log as what was written where."""
+    asked = {
+        "--cpu-shares": ("512", "CpuShares", 512, "cpu.weight", "20"),
+        "--cpu-quota": ("50000", "CpuQuota", 50_000, "cpu.max", "50000 20000"),
+        "--cpu-period": ("20000", "CpuPeriod", 20_000, "cpu.max", "50000 20000"),
+        "--cpuset-cpus": ("0", "CpusetCpus", "0", "cpuset.cpus", "0"),
+        "--cpuset-mems": ("0", "CpusetMems", "0", "cpuset.mems", "0"),
+        "--memory": ("64m", "Memory", 64 << 20, "memory.max", "67108864"),
+        "--memory-swap": ("96m", "MemorySwap", 96 << 20, "memory.swap.max", "33554432"),
+        "--memory-reservation": ("32m", "MemoryReservation", 32 << 20, "memory.low", "33554432"),
+        "--pids-limit": ("25", "PidsLimit", 25, "pids.max", "25"),
+        "--blkio-weight": ("500", "BlkioWeight", 500, "io.weight", "default 4950"),
+    }
+    options = [word for flag, row in asked.items() for word in (flag, row[0])]
+    made = daemon.out("run", "-d", *options, "docket/base", "sleep", "1000")
+    shown = json.loads(daemon.out("inspect", "-f", "{{json .HostConfig}}", made))
+    command = [sys.executable, "-c", DAEMON, "-H", daemon.host, "explain", made]
+    explained = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    sample = stats(daemon, made)
+    for _, field, value, file, written in asked.values():
+        assert shown[field] == value
+        assert limit(made, file) == written
+        assert f"{shlex.quote(written)} > {group(made)}/{file}" in explained
+    assert (sample["memory_stats"]["limit"], sample["pids_stats"]["limit"]) == (64 << 20, 25)
+    daemon.out("rm", "-f", made)
 
 
 def test_the_log_tells_what_was_applied(daemon: Daemon, sleeper: str) -> None:

@@ -57,7 +57,7 @@ def test_log_refuses_words_that_mean_nothing(docket: Docket, words: tuple[str, .
     """One line and the usage."""
     done = docket("log", *words)
     assert done.returncode == 1
-    assert "'docket log' takes nothing, export FILE, or import FILE DIRECTORY" in done.stderr
+    assert "'docket log' takes nothing, export FILE, import FILE DIRECTORY, or compact" in done.stderr
 
 
 @pytest.fixture(scope="module")

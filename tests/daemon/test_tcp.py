@@ -138,3 +138,26 @@ def test_tls_files_that_do_not_fit_are_named(start: Start, certificates: Path, t
     status, text = start("-H", "tcp://127.0.0.1:0", "--tlsverify").ended()
     assert status == 1
     assert f"ca '{tmp_path}/.docket/ca.pem'" in text.splitlines()[-1]
+
+
+def test_s41_no_container_reaches_the_api(start: Start, certificates: Path) -> None:
+    """Neither its sockets nor its port, whichever network the container has (CVE-2025-9074); with the host's network it is the
+    certificate that keeps it out."""
+    daemon = start("-H", "tcp://127.0.0.1:0", "--tlsverify", *server_flags(certificates)).ready()
+    port = address_of(daemon).rpartition(":")[2]
+    daemon.out("run", "-d", "--name", "peer", "docket/base", "sleep", "1000")
+    request = "GET /v1.44/version HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n"
+    script = (
+        f"ls {daemon.socket} {daemon.root}/exec /run/docket 2>/dev/null; grep -o '@.*docket.*' /proc/net/unix;"
+        f" for at in 127.0.0.1 localhost ::1; do printf '{request}' | nc -w 2 $at {port} 2>/dev/null; done; echo end"
+    )
+    for network in ("none", "container:peer", "host"):
+        seen = daemon.docket("run", "--rm", "--network", network, "docket/base", "sh", "-c", script)
+        assert seen.returncode == 0, seen.stderr
+        assert "HTTP/1.1 200" not in seen.stdout
+        assert "ApiVersion" not in seen.stdout
+        assert "/docket" not in seen.stdout.replace("end", "")
+        assert "@" not in seen.stdout
+    process = f"/proc/{daemon.process.pid}"
+    look = f"ls {process}/root/ 2>/dev/null; cat {process}/environ 2>/dev/null; readlink {process}/fd/*; echo end"
+    assert daemon.out("run", "--rm", "--pid", "host", "docket/base", "sh", "-c", look) == "end"

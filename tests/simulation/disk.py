@@ -13,7 +13,7 @@ import trio
 from tests.simulation.life import Life
 
 from docket.domain.errors import StoreFailed
-from docket.domain.log import Batch, StoredEvent
+from docket.domain.log import Batch, Seal, StoredEvent
 from docket.event_store.chain import GENESIS, Row, Sequencer
 from docket.event_store.codec import Codec
 from docket.event_store.memory import MemoryEventStore
@@ -32,6 +32,7 @@ class Disk:
         self.secrets: dict[str, bytes] = {}
         self.snapshots: dict[int, bytes] = {}
         self.recordings: dict[str, bytes] = {}
+        self.seals: list[Seal] = []
         self.blobs: set[str] = set()
         self.unsynced: set[str] = set()
         self.contents: dict[str, bytes] = {}
@@ -60,10 +61,11 @@ class SimulatedStore(MemoryEventStore):
         self._disk, self._life, self._dice = disk, life, dice
         self._rows, self._secrets = disk.rows, disk.secrets
         self._snapshots, self._recordings = disk.snapshots, disk.recordings
+        self._seals = disk.seals
         self._versions = {row[1]: row[2] for row in disk.rows}
         position, digest = (disk.rows[-1][0], disk.rows[-1][-1]) if disk.rows else (0, GENESIS)
         self._sequencer = Sequencer(codec, lambda stream: self._versions.get(stream, 0), position, digest)
-        self._queue: list[tuple[list[Row], dict[str, bytes], Ticket]] = []
+        self._queue: list[tuple[list[Row], Batch, Ticket]] = []
         self._committing = False
         self._newest: Ticket | None = None
 
@@ -72,7 +74,7 @@ class SimulatedStore(MemoryEventStore):
         self._check_open()
         rows, events = self._sequencer.place(batch)
         ticket = Ticket(events)
-        self._queue.append((rows, batch.secrets, ticket))
+        self._queue.append((rows, batch, ticket))
         self._newest = ticket
         if deferred:
             trio.lowlevel.spawn_system_task(self._commit, _DEFERRED_SECONDS)
@@ -100,17 +102,18 @@ class SimulatedStore(MemoryEventStore):
             self._disk.failing_commits -= 1
             self._refuse(queue)
             return
-        for rows, secrets, ticket in queue:
+        for rows, batch, ticket in queue:
+            self.take(batch)
             self._rows += rows
             self._versions.update((row[1], row[2]) for row in rows)
-            self._secrets.update(secrets)
+            self._secrets.update(batch.secrets)
             if rows:
                 self._sequencer.made_durable(rows[-1][0], rows[-1][-1])
             ticket.settle()
             if self._hear is not None:
                 self._hear(ticket.events)
 
-    def _refuse(self, queue: list[tuple[list[Row], dict[str, bytes], Ticket]]) -> None:
+    def _refuse(self, queue: list[tuple[list[Row], Batch, Ticket]]) -> None:
         self.generation += 1
         self._sequencer.fall_back()
         for _, _, ticket in queue:
@@ -118,9 +121,9 @@ class SimulatedStore(MemoryEventStore):
 
     def secret(self, reference: str) -> bytes | None:
         """Submitted secrets count as well."""
-        for _, secrets, _ in self._queue:
-            if reference in secrets:
-                return secrets[reference]
+        for _, batch, _ in self._queue:
+            if reference in batch.secrets:
+                return batch.secrets[reference]
         return super().secret(reference)
 
     def everything(self) -> list[StoredEvent]:

@@ -10,10 +10,10 @@ import trio
 from tests.simulation.disk import Disk
 from tests.simulation.life import Killed, Life
 
-from docket.domain.errors import KernelError
+from docket.domain.errors import KernelError, Unavailable
 from docket.domain.image_ports import Images, LoadedImage, SavedImage, StoredImage, Swept
 from docket.domain.layer_commit import LayerCommit
-from docket.domain.log import Batch, StoredEvent
+from docket.domain.log import Batch, Fate, Seal, StoredEvent
 from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.oci.digest import Digest, digest_of
 from docket.domain.oci.image_config import decode_image_config
@@ -68,6 +68,23 @@ class MortalStore:
     def save_recording(self, job: str, data: bytes) -> None:
         self._life.check()
         self._inner.save_recording(job, data)
+
+    def archive(self, upto: int) -> Seal:
+        self._life.point("call", "archive")
+        seal = self._inner.archive(upto)
+        self._life.point("did", "archive")
+        return seal
+
+    def trim(self, fate: Callable[[str], Fate]) -> Iterator[int]:
+        self._life.point("call", "trim")
+        for deleted in self._inner.trim(fate):
+            self._life.point("did", "trim")
+            yield deleted
+
+    def sweep(self) -> None:
+        self._life.point("call", "sweep")
+        self._inner.sweep()
+        self._life.point("did", "sweep")
 
     def forget(self, reference: str) -> bool:
         self._life.check()
@@ -200,7 +217,7 @@ class SimulatedImages:
         return digest
 
     async def import_base(self) -> tuple[str, ImageImported]:
-        raise AssertionError("the simulation imports its own images")
+        raise Unavailable("docket/base cannot be made: the simulation imports its own images")
 
     async def save(self, images: Sequence[SavedImage]) -> AsyncGenerator[bytes, None]:
         for image in images:
@@ -227,11 +244,16 @@ class SimulatedImages:
         return SimulatedIngest(self._disk, self._life)
 
     async def document(self, digest: str) -> bytes:
+        return self._content(digest)
+
+    def _content(self, digest: str) -> bytes:
+        if digest not in self._disk.contents:
+            raise Unavailable(f"blob {digest} is not in the content store")
         return self._disk.contents[digest]
 
     async def blob(self, digest: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
         await trio.lowlevel.checkpoint()
-        yield self._disk.contents[digest][offset:]
+        yield self._content(digest)[offset:]
 
 
 class SimulatedIngest:

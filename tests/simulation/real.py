@@ -40,6 +40,7 @@ from docket.domain.model.container.spec import Resources
 from docket.domain.model.state import EVENT_TYPES, fold
 from docket.domain.plan.settings import HostFiles, Places
 from docket.domain.recovery import recover
+from docket.domain.snapshots import beginning
 from docket.event_store.codec import Codec
 from docket.event_store.sqlite import SqliteEventStore
 from docket.kernel.fake.programs import SYSTEM_FILES
@@ -326,7 +327,8 @@ def _left(engine: Engine) -> list[str]:
 
 def _check_state(engine: Engine) -> None:
     store, state = engine.ports.store, engine.state
-    again = fold(store.read_for_fold())
+    before = beginning(store)
+    again = fold(store.read_for_fold(before.position), before)
     assert msgspec.json.encode(again) == msgspec.json.encode(state)
     assert invariants.open_intents(store.read()) == []
     assert {container.name: key for key, container in state.containers.items()} == state.names

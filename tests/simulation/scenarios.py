@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
+from docket.domain.compaction import Compact
+from docket.domain.confinement.id_maps import IdMapping, IdMaps
 from docket.domain.engine import Engine
 from docket.domain.errors import PortError, Rejected, StoreError
 from docket.domain.jobs.archives import Load, Save
@@ -374,6 +376,17 @@ async def shared_binds(engine: Engine, bench: Bench) -> None:
     await settled(engine, "borrower")
 
 
+async def user_namespace(engine: Engine, bench: Bench) -> None:
+    """A container whose users are others on the host, and an exec in it; its cgroup lies elsewhere where there is one."""
+    maps = (IdMapping(0, 231_072, 65_536),)
+    engine.settings = msgspec.structs.replace(engine.settings, id_maps=IdMaps(maps, maps))
+    mounts = (MountSpec("bind", "/shared", bench.shared_directory(), readonly=True),)
+    await create(engine, "mapped", mounts=mounts, ulimits=(Ulimit("nofile", 512, 1024),), oom_score_adj=500)
+    await start(engine, "mapped")
+    await execute(engine, "mapped", "true")
+    await ask(engine, "stop", "mapped", request=Stop(timeout_seconds=0))
+
+
 async def concurrent(engine: Engine, bench: Bench) -> None:
     async def run(name: str) -> None:
         await create(engine, name, ("true",))
@@ -392,6 +405,15 @@ async def out_of_memory(engine: Engine, bench: Bench) -> None:
     if container.alive:
         bench.run_out_of_memory(container.pid)
     await settled(engine, "web")
+
+
+async def compaction(engine: Engine, bench: Bench) -> None:
+    """Sealed by hand, then again with no room for archives: the first is dropped, and so is the second."""
+    await ask(engine, "compact", request=Compact(keep=4))
+    await start(engine, "web")
+    await settled(engine, "web")
+    engine.settings = msgspec.structs.replace(engine.settings, log_retention_bytes=0)
+    await ask(engine, "compact", request=Compact(keep=1))
 
 
 async def failures(engine: Engine, bench: Bench) -> None:
@@ -439,10 +461,12 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("engine restart", _two_running, engine_restart),
     Scenario("first start", lambda engine, bench: trio.lowlevel.checkpoint(), first_start),
     Scenario("shared binds", _image, shared_binds),
+    Scenario("user namespace", _image, user_namespace),
     Scenario("checks", _running, checks),
     Scenario("concurrent jobs", _running, concurrent),
     Scenario("out of memory", _running, out_of_memory),
     Scenario("failures", _running, failures),
+    Scenario("compaction", _exited, compaction),
 )
 
 

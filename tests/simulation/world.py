@@ -47,7 +47,7 @@ class World:
         self.dice = Random(seed)
         self.disk = Disk()
         self.codec = Codec(EVENT_TYPES)
-        self.kernel = FakeKernel(clock=FakeClock())
+        self.kernel = FakeKernel(clock=FakeClock(), apparmor=("docker-default",))
         self.faults = PointedFaults()
         self.kernel.faults = self.faults
         self.kernel.make_layer("/srv/shared", system=False)

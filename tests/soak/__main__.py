@@ -7,9 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import trio
 from tests.oracle import Oracle, kill_leftovers
-from tests.soak import cycles, kills
+from tests.soak import cycles, kills, restarts, starts
 from tests.soak.engine import Engine
+
+from docket.domain.model.engine.settings import EngineSettings
 
 
 def main() -> int:
@@ -18,7 +21,13 @@ def main() -> int:
     parser.add_argument("--cycles", type=int, default=0)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--containers", type=int, default=50)
+    parser.add_argument("--restarts", type=int, default=0)
+    parser.add_argument("--starts", type=int, default=0)
     options = parser.parse_args()
+    if options.starts:
+        return _starts(options.starts)
+    if options.restarts:
+        return _restarts(options.restarts, min(options.containers, 10))
     held = True
     with tempfile.TemporaryDirectory(prefix="docket-soak-") as directory:
         root = Path(directory)
@@ -36,6 +45,34 @@ def main() -> int:
             engine.process.kill()
             kill_leftovers(oracle, print)
     return 0 if held and not leaks else 1
+
+
+def _starts(count: int) -> int:
+    with tempfile.TemporaryDirectory(prefix="docket-soak-") as directory:
+        data = Path(directory, "data")
+        data.mkdir(mode=0o710)
+        events = trio.run(starts.fill, data / "log.db", 1_000, 500, 100_000)
+        print(
+            f"1000 containers, half of them running before a reboot, {events} events; seconds to the first answer (processor):"
+        )
+        seconds = starts.soak(Path(directory), count)
+    print("  " + " ".join(f"{each:.2f} ({busy:.2f})" for each, busy in seconds))
+    return 0
+
+
+def _restarts(count: int, containers: int) -> int:
+    print(f"{count} restarts of {containers} containers, on the fake kernel")
+    with tempfile.TemporaryDirectory(prefix="docket-soak-") as directory:
+        found = trio.run(restarts.soak, Path(directory, "log.db"), count, containers, EngineSettings())
+    print(f"  {'restarts':>9} {'events':>9} {'log, bytes':>12} {'archives':>9} {'bytes':>12} {'slowest, ms':>12}")
+    for each in found.samples:
+        print(
+            f"  {each.restarts:>9} {each.events:>9} {each.log_bytes:>12} {each.archives:>9} {each.archive_bytes:>12} "
+            f"{each.slowest_ms:>12}"
+        )
+    print(f"  events verified {found.verified}, up to {found.floor} no longer kept; next start {found.start_seconds:.2f} s")
+    half = [each.log_bytes for each in found.samples[len(found.samples) // 2 :]]
+    return 0 if max(half) < 1.2 * min(half) else 1
 
 
 def _cycles(engine: Engine, count: int) -> bool:

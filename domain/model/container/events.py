@@ -53,6 +53,10 @@ class ContainerStarted(ContainerEvent, frozen=True, gc=False):
     seccomp: str = ""
     """The digest of the filter that was loaded; empty when unconfined."""
     privileged: bool = False
+    apparmor: str = ""
+    """The AppArmor profile that execve applied; empty without one."""
+    user_namespace: bool = False
+    """Whether its users are others on the host: the ids are those of `ContainerCreated`."""
 
 
 class ContainerStartFailed(ContainerEvent, frozen=True, gc=False, omit_defaults=True):

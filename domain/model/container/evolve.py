@@ -55,6 +55,7 @@ def _started(state: EngineState, container: Container, event: events.ContainerSt
     container.start_time = event.start_time
     container.boot_id = event.boot_id
     container.cgroup = event.cgroup
+    container.apparmor = event.apparmor
     container.started_ns = time_ns
     container.finished_ns = 0
     container.exit_code = 0

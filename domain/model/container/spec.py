@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from docket.domain.confinement.id_maps import IdMaps
+
 
 class MountSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """One bind mount or tmpfs. ``source`` is a host path, empty for a tmpfs."""
@@ -121,6 +123,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     uts: str = ""
     cgroupns: str = "private"
     userns: str = ""
+    id_maps: IdMaps | None = None
+    """The ids of a user namespace of its own; None shares the host's. What the engine was told when the container was created."""
     extra_hosts: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
@@ -146,6 +150,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     resources: Resources = Resources()
     oom_score_adj: int = 0
     init: bool = False
+    cgroup_parent: str = ""
 
     # Its life.
     auto_remove: bool = False

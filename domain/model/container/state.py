@@ -111,6 +111,8 @@ class Container(msgspec.Struct):
     start_time: int = 0
     boot_id: str = ""
     cgroup: str = ""
+    apparmor: str = ""
+    """The AppArmor profile of its last start."""
     started_ns: int = 0
     finished_ns: int = 0
     exit_code: int = 0

@@ -40,6 +40,23 @@ class EngineRepaired(EngineEvent, frozen=True, gc=False):
     repair: str
 
 
+class LogSealed(EngineEvent, frozen=True, gc=False):
+    """Events ``first`` to ``last`` lie in an archive from now on. ``hash`` is the last one's, ``archive`` the archive's SHA-256."""
+
+    engine: str
+    first: int
+    last: int
+    hash: str
+    archive: str
+
+
+class ArchivesDropped(EngineEvent, frozen=True, gc=False):
+    """The archives of all events up to ``upto`` were dropped, as the operator's limits say."""
+
+    engine: str
+    upto: int
+
+
 class EngineSwept(EngineEvent, frozen=True, gc=False):
     """So many blobs and layers that no image needed were deleted."""
 
@@ -55,4 +72,12 @@ class ImagesPruned(EngineEvent, frozen=True, gc=False):
     reclaimed_bytes: int
 
 
-EVENTS: tuple[type[EngineEvent], ...] = (EngineCreated, EngineReconfigured, EngineRepaired, EngineSwept, ImagesPruned)
+EVENTS: tuple[type[EngineEvent], ...] = (
+    EngineCreated,
+    EngineReconfigured,
+    EngineRepaired,
+    LogSealed,
+    ArchivesDropped,
+    EngineSwept,
+    ImagesPruned,
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from docket.domain.confinement.id_maps import IdMaps
 from docket.domain.model.container.spec import Ulimit
 
 
@@ -27,11 +28,23 @@ class EngineSettings(msgspec.Struct, frozen=True):
     shm_bytes: int = 67_108_864
     log_max_bytes: int = 10_000_000
     log_files: int = 3
+    id_maps: IdMaps | None = None
+    """The user namespace of containers that do not ask for the host's."""
+    cgroup_parent: str = ""
+    """The control group above those of containers that do not say; empty is the engine's own."""
 
     # How many recordings of kernel calls are kept.
     recordings_max_bytes: int = 64 << 20
     """0 keeps none."""
     recordings_max_age_seconds: int = 7 * 86_400
+
+    # How much of the log is kept (`docket.domain.compaction`).
+    log_retention_events: int = 50_000
+    """So many of the newest events, and less than a range more, stay in the log itself; 0 seals none."""
+    log_retention_bytes: int = 1 << 30
+    """Of archives; 0 keeps none."""
+    log_retention_age_seconds: int = 0
+    """Of an archive's newest event; 0 for any age."""
 
     # What `info` warns of.
     open_addresses: tuple[str, ...] = ()

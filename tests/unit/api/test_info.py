@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_the_id_is_made_once(shown: Shown) -> None:
     """It is an event, not a fact of this boot."""
     found = shown()
     assert [len(part) for part in found["ID"].split("-")] == [8, 4, 4, 4, 12]
-    assert found["Docket"]["Log"] == {"Events": 1, "Status": "sound", "Position": 1}
+    assert found["Docket"] == {"Log": {"Events": 1, "Status": "sound", "Position": 1}, "Pid": os.getpid()}
 
 
 def test_limits_that_the_host_cannot_keep_are_named(shown: Shown) -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from docket.domain.confinement import capabilities as caps
 from docket.domain.confinement.seccomp_default import DEFAULT_PROFILE
-from docket.domain.confinement.security_options import SecurityOptions, parse_security_options, seccomp_profile
+from docket.domain.confinement.security_options import (
+    SecurityOptions,
+    apparmor_profile,
+    parse_security_options,
+    seccomp_profile,
+)
 from docket.domain.errors import InvalidArgument, Rejected, Unsupported
+from docket.kernel.fake.kernel import FakeKernel
 
 PROFILE = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_ERRNO"}]})
 
@@ -71,6 +78,34 @@ def test_everything_else_is_refused_in_dockers_words(option: str, text: str) -> 
         parse_security_options([option])
     assert isinstance(caught.value.rejection, InvalidArgument)
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("option", "privileged", "has", "loaded", "profile"),
+    [
+        ("", False, True, True, "docker-default"),
+        ("", False, True, False, ""),
+        ("", False, False, False, ""),
+        ("", True, True, True, ""),
+        ("apparmor=unconfined", False, True, True, ""),
+        ("apparmor=unconfined", False, False, False, ""),
+        ("apparmor=mine", False, True, True, "mine"),
+        ("apparmor=mine", True, True, True, "mine"),
+        ("apparmor=mine", False, False, False, None),
+        ("apparmor=docker-default", False, False, False, None),
+    ],
+)
+def test_s13_an_apparmor_profile_is_applied_or_refused(
+    option: str, privileged: bool, has: bool, loaded: bool, profile: str | None
+) -> None:
+    """Docker's default where it is loaded; a named one is never dropped silently."""
+    host = msgspec.structs.replace(FakeKernel().host(), apparmor=has, apparmor_default=loaded)
+    options = parse_security_options([option] if option else [])
+    if profile is not None:
+        assert apparmor_profile(options, host, privileged=privileged) == profile
+        return
+    with pytest.raises(Rejected, match="this host has no AppArmor, only apparmor=unconfined is accepted"):
+        apparmor_profile(options, host, privileged=privileged)
 
 
 @pytest.mark.parametrize("option", ["label=type:svirt_t", "label=level:s0", "writable-cgroups=true"])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from docket.domain.errors import StoreFailed, StoreRefused
 from docket.domain.log import Batch
-from docket.event_store import exchange
+from docket.event_store import bounded_lines, exchange
 from docket.event_store.codec import Codec
 from docket.event_store.exchange import import_log
 from docket.event_store.memory import MemoryEventStore
@@ -157,8 +157,8 @@ async def test_s57_sizes_are_limited_whatever_the_compression(
     lines: list[bytes], tmp_path: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A small file that unpacks to a large one, in one line or many, ends at the limit."""
-    monkeypatch.setattr(exchange, "MAX_LINE_BYTES", 1_000_000)
-    monkeypatch.setattr(exchange, "MAX_BYTES", 5_000_000)
+    monkeypatch.setattr(bounded_lines, "MAX_LINE_BYTES", 1_000_000)
+    monkeypatch.setattr(bounded_lines, "MAX_BYTES", 5_000_000)
     monkeypatch.setattr(exchange, "MAX_LINES", 100_000)
     for bomb in (
         bytes(50_000_000),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docket.domain.confinement.id_maps import IdMapping
 from docket.domain.plan import operations as op
 from docket.domain.ports import Launch
 from docket.kernel.explain import command, explain, quote
@@ -25,8 +26,8 @@ def example(kind: type[op.Operation], text: str) -> op.Operation:
         "kind": "c",
         "propagation": "rprivate",
         "flags": ("RDONLY", "NOSUID"),
-        "uids": (op.IdMapping(0, 1, 2),),
-        "gids": (op.IdMapping(0, 1, 2),),
+        "uids": (IdMapping(0, 1, 2),),
+        "gids": (IdMapping(0, 1, 2),),
     }
     fields = {}
     for field in msgspec.structs.fields(kind):
@@ -87,7 +88,7 @@ def test_a_containers_plan_reads_like_a_session(make_launch: Callable[..., Launc
     for wanted in ("mount --make-rslave /", "hostname box", "pivot_root . .; umount -l .; cd /; root=", "exec sh -c 'echo hi'"):
         assert wanted in lines
     assert any(line.startswith("mount -t overlay overlay -o lowerdir=/var/lib/docket/layers/") for line in lines)
-    assert any(line.endswith("exec unshare --mount --uts --ipc --pid --fork --net sh") for line in lines)
+    assert any(line.endswith("exec unshare --mount --uts --ipc --pid --fork --net --time sh") for line in lines)
     assert any(line.startswith("exec setpriv --bounding-set -all,+cap_0") for line in lines)
     assert lines[0] == "# on the host, before the process exists"
     assert "hunter" not in text

@@ -5,6 +5,7 @@ from typing import get_args
 
 import pytest
 
+from docket.domain.confinement.id_maps import IdMapping
 from docket.domain.plan import operations as op
 from docket.kernel.fake.interpreter import SYSCALLS, Interpreter
 from docket.kernel.fake.kernel import FakeKernel
@@ -14,6 +15,7 @@ from docket.kernel.fake.streams import Streams
 from docket.kernel.fake.task import Task
 
 EVERY = get_args(op.AnyOperation)
+_MAPS = (IdMapping(0, 100_000, 65_536),)
 EXAMPLES: tuple[op.AnyOperation, ...] = (
     op.MakeDirectory("/run/docket/x"),
     op.WriteFile("/run/docket/x/f", "text"),
@@ -23,15 +25,16 @@ EXAMPLES: tuple[op.AnyOperation, ...] = (
     op.WriteCgroup("/sys/fs/cgroup/docket/x", "pids.max", "5"),
     op.AttachDeviceFilter("/sys/fs/cgroup/docket/x", "twAAAAEAAACVAAAAAAAAAA=="),
     op.JoinNamespaces(1, 1, ("pid",)),
-    op.Clone(("mount", "uts", "net", "user"), "/sys/fs/cgroup/docket/x"),
+    op.HoldOverlay(("/var/lib/docket/layers/1",), "/tmp", "/etc", _MAPS, _MAPS),
+    op.Clone(("mount", "uts", "net"), "/sys/fs/cgroup/docket/x"),
     op.HoldTree("/etc", True, "rshared"),
     op.HoldPeerTree(1, 1, "/etc"),
-    op.WriteIdMaps((op.IdMapping(0, 100_000, 65_536),), (op.IdMapping(0, 100_000, 65_536),)),
     op.SetDumpable(0),
     op.Setsid(),
     op.Unshare(("ipc",)),
     op.Mount("", "/", "", ("REC", "PRIVATE")),
     op.MountOverlay(("/var/lib/docket/layers/1",), "", "", "/run/docket/rootfs"),
+    op.AttachOverlay("/run/docket/rootfs"),
     op.EnterRoot("/run/docket/rootfs"),
     op.MountInRoot("proc", "/proc"),
     op.MountInRoot("tmpfs", "/dev", (), "mode=755"),
@@ -40,6 +43,10 @@ EXAMPLES: tuple[op.AnyOperation, ...] = (
     op.SymlinkInRoot("/dev/ptmx", "pts/ptmx"),
     op.MakeDirectoryInRoot("/dev/made/deep"),
     op.BindInRoot("/etc/hostname", "/dev/hostname", readonly=True),
+    op.Unshare(("user",)),
+    op.WriteIdMaps(_MAPS, _MAPS),
+    op.BecomeRoot(100_000, 100_000),
+    op.SetAppArmorProfile("docker-default"),
     op.OpenTerminal(24, 80),
     op.ResolveUser("daemon", ("wheel",)),
     op.SetLinkUp("lo"),
@@ -82,7 +89,7 @@ class Stage:
 @pytest.fixture
 def stage() -> Stage:
     """A task with a layer to mount, before its process is cloned."""
-    kernel = FakeKernel(clock=FakeClock(follow_trio=False))
+    kernel = FakeKernel(clock=FakeClock(follow_trio=False), apparmor=("docker-default",))
     kernel.make_layer("/var/lib/docket/layers/1")
     shim = kernel.model.processes.fork(kernel.model.init, (), 0, into={})
     streams = Streams(terminal=True, stdin=False, stdin_once=False)
@@ -106,6 +113,7 @@ def test_every_operation_does_its_work(stage: Stage) -> None:
     assert (process.no_new_privileges, process.seccomp, process.session, process.dumpable) == (True, "BgAAAAAA/38=", True, 0)
     assert (process.rlimits["NOFILE"], process.umask, process.oom_score_adj) == ((10, 20), 0o077, 5)
     assert process.namespaces["uts"].hostname == "box"
+    assert (process.apparmor, process.namespaces["user"].id_maps) == ("docker-default", (_MAPS, _MAPS))
     assert process.environment == {"PATH": "/bin", "HOME": "/usr/sbin"}
     assert stage.kernel.model.init.namespaces["uts"].hostname == "host"
     assert stage.kernel.model.host_mounts.strays == []
@@ -124,7 +132,7 @@ def test_s15_a_process_that_started_at_another_time_is_not_joined(stage: Stage) 
 
 def test_rights_that_are_gone_are_missed(stage: Stage) -> None:
     """Without CAP_SETPCAP no bounding set is dropped; a user that is no root has no CAP_SYS_ADMIN for a filter."""
-    for operation in EXAMPLES[:28]:
+    for operation in EXAMPLES[:33]:
         stage.interpreter.perform(operation, stage.task)
     stage.interpreter.perform(op.SetUser(), stage.task)
     assert stage.errno(op.DropBounding(1)) == EPERM

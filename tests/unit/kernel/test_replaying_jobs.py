@@ -17,7 +17,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from docket.domain.engine import Engine, Job, Ports
 from docket.domain.errors import KernelError, Rejected, Unavailable
-from docket.domain.image_ports import Swept
 from docket.domain.jobs import JOBS
 from docket.domain.jobs import start as start_job
 from docket.domain.jobs.commit import Commit, Settings
@@ -33,13 +32,13 @@ from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.model.state import EVENT_TYPES
 from docket.domain.plan import operations as op
 from docket.domain.plan.settings import HostFiles, Places
-from docket.domain.ports import Attachment
+from docket.domain.ports import Attachment, Swept
 from docket.domain.recovery import recover
 from docket.event_store.codec import Codec
 from docket.event_store.memory import MemoryEventStore
 from docket.kernel.fake.faults import Fault, SimulatedCrash, crash_after, fail
 from docket.kernel.fake.kernel import FakeKernel
-from docket.kernel.fake.ports import FakeClock, FakeRootfs, NoGarbage, SequentialIds
+from docket.kernel.fake.ports import FakeClock, FakeRootfs, SequentialIds
 from docket.kernel.fake.streams import FakeEndpoint
 from docket.kernel.recording.format import RecordingInvalid
 from docket.kernel.recording.kernel import RecordingKernel
@@ -50,7 +49,7 @@ PLACES = Places("/var/lib/docket", "/run/docket")
 Scenario = Callable[[Engine], Awaitable[None]]
 
 
-class Committing(NoGarbage):
+class Committing:
     """Images of containers, each another one; the third cannot be made."""
 
     def __init__(self) -> None:
@@ -64,10 +63,14 @@ class Committing(NoGarbage):
         image = "sha256:" + str(self._count + 2) * 64
         return ImageImported(image, image, (LAYER, image), 2, ImageDefaults())
 
+    async def sweep(self, *arguments: object) -> Swept:
+        await trio.lowlevel.checkpoint()
+        return Swept()
+
 
 def engine_on(kernel: FakeKernel, store: MemoryEventStore, nursery: trio.Nursery) -> Engine:
     """An engine whose kernel is recorded."""
-    images: Any = NoGarbage()
+    images: Any = Committing()
     files = HostFiles("nameserver 192.0.2.1\n", "127.0.0.1 localhost\n")
     recording = RecordingKernel(kernel, store.save_recording, PLACES, files)
     ids = SequentialIds(str(store.head()))
@@ -192,19 +195,6 @@ def test_a_job_that_its_engine_did_not_finish_is_replayed_up_to_there(crash: Fau
     replays = replay_all(record(lived, crash))
     assert all(not each.divergence for each in replays.values())
     assert any(name.startswith("recover") for name in replays)
-
-
-class _Garbage(NoGarbage):
-    async def sweep(self, images: Any, stacks: Any, partials: bool) -> Swept:
-        return Swept(3, 1, 1000)
-
-
-def test_a_sweep_is_replayed_from_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A replay deletes nothing: how much garbage there was is what the log says."""
-    monkeypatch.setitem(globals(), "NoGarbage", _Garbage)
-    store = record(lived, crash_after(2, "launch"))
-    assert any(type(stored.event).__name__ == "EngineSwept" for stored in store.read())
-    assert all(not each.divergence for each in replay_all(store).values())
 
 
 def test_s54_no_secret_is_in_a_recording() -> None:
@@ -352,9 +342,8 @@ async def committed(engine: Engine) -> None:
             await engine.run(job)
 
 
-def test_commits_replay_and_their_secrets_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commits_replay_and_their_secrets_are_not_recorded() -> None:
     """The image is the one that the log names; what the image was told to say is not in the recording."""
-    monkeypatch.setitem(globals(), "NoGarbage", Committing)
     store = record(committed)
     told = replay_all(store)
     assert [each.divergence for each in told.values() if each.divergence] == []

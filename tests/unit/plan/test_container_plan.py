@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docket.domain.confinement.id_maps import IdMapping, IdMaps
 from docket.domain.confinement.masks import MASKED_PATHS, READONLY_PATHS
 from docket.domain.errors import Rejected
 from docket.domain.model.container.spec import ContainerSpec, MountSpec, Resources
@@ -34,6 +35,10 @@ SPECS = st.builds(
         st.builds(MountSpec, st.just("bind"), st.sampled_from(["/a", "/a/b", "/c"]), st.just("/src")), max_size=2
     ).map(tuple),
 )
+
+
+MAPS = (IdMapping(0, 100_000, 65_536),)
+MAPPED = SPECS.map(lambda spec: msgspec.structs.replace(spec, network="none", id_maps=IdMaps(MAPS, MAPS)))
 
 
 def plan_of(spec: ContainerSpec, *, no_new_privileges: bool = False, program: str = "AAAA") -> op.Plan:
@@ -125,6 +130,65 @@ def test_limits_become_cgroup_files(resources: Resources, file: str, value: str)
 
 def test_s3_an_exec_cannot_be_traced_while_it_enters() -> None:
     """Dumpable is cleared before the first namespace of the container is joined (CVE-2016-9962)."""
-    plan = exec_plan(ProcessIdentity(1, 2, "b"), ContainerSpec(), "", "/", None, "", Confinement(0))
+    plan = exec_plan(ProcessIdentity(1, 2, "b"), ContainerSpec(), "", "/", None, "", Confinement(0), HOST)
     at = places_of(plan)
     assert at["SetDumpable"] < at["JoinNamespaces"] < at["ResolveUser"] < at["SetUser"] < at["Execve"]
+
+
+@given(MAPPED, st.booleans())
+def test_in_a_user_namespace_the_host_opens_and_the_mapped_root_builds(spec: ContainerSpec, no_new_privileges: bool) -> None:
+    """Ids are mapped while the process waits; it becomes root before it makes anything; what is bound was held before it was."""
+    plan = plan_of(spec, no_new_privileges=no_new_privileges)
+    at = places_of(plan)
+    assert plan.process.namespaces[0] == "user"
+    assert plan.settle[0] == op.WriteIdMaps(MAPS, MAPS)
+    assert at["Mount"] < at["AttachOverlay"] < at["EnterRoot"] < at["BecomeRoot"] < at["MountInRoot"] < at["PivotRoot"]
+    assert at["PivotRoot"] < at["DropBounding"] < at["SetUser"] < at["Capset"] < at["Chdir"] < at["Execve"]
+    first = next(index for index, each in enumerate(plan.inside) if isinstance(each, op.MountInRoot | op.BindInRoot))
+    assert at["BecomeRoot"] < first
+    held = [(each.source, each.recursive, each.propagation) for each in plan.prepare if isinstance(each, op.HoldTree)]
+    assert held == [(each.source, each.recursive, each.propagation) for each in plan.inside if isinstance(each, op.BindInRoot)]
+    assert not any(isinstance(each, op.MakeNodeInRoot | op.MountOverlay | op.HoldTree | op.Setrlimit) for each in plan.inside)
+    sysctls = {each.name for each in plan.inside if isinstance(each, op.WriteSysctl)}
+    assert sysctls == {"net.ipv4.ip_unprivileged_port_start"}
+
+
+@given(MAPPED)
+def test_what_is_generated_belongs_to_the_mapped_root(spec: ContainerSpec) -> None:
+    """/etc/hosts and its like; the engine's own directories stay the host's."""
+    plan = plan_of(spec)
+    assert {(each.uid, each.gid) for each in plan.prepare if isinstance(each, op.WriteFile)} == {(100_000, 100_000)}
+    kept = [each for each in plan.prepare if isinstance(each, op.MakeDirectory) and each.path.startswith("/var/lib/docket/")]
+    assert {(each.uid, each.gid) for each in kept} == {(0, 0)}
+    assert [each for each in plan.release() if not isinstance(each, op.Unlink | op.RemoveDirectory | op.RemoveCgroup)] == []
+
+
+def test_an_exec_joins_the_users_of_its_container_first() -> None:
+    """With the rights that only the host's root has; and its limits are set from outside."""
+    spec = ContainerSpec(command=("true",), id_maps=IdMaps(MAPS, MAPS), oom_score_adj=5)
+    plan = exec_plan(ProcessIdentity(7, 8, "b"), spec, "", "/", (24, 80), "", Confinement(5, apparmor="docker-default"), HOST)
+    at = places_of(plan)
+    joined = next(each for each in plan.inside if isinstance(each, op.JoinNamespaces))
+    assert joined.namespaces == ("user", "ipc", "uts", "net", "cgroup", "mount")
+    assert at["SetDumpable"] < at["SetAppArmorProfile"] < at["JoinNamespaces"] < at["BecomeRoot"] < at["EnterRoot"]
+    assert at["BecomeRoot"] < at["OpenTerminal"] < at["SetUser"]
+    assert plan.settle == (op.SetOomScoreAdj(5),)
+
+
+def test_an_apparmor_profile_is_set_before_anything_of_the_containers_is_there() -> None:
+    """Through the host's own procfs, which no image can be in the place of (S6)."""
+    around = Surroundings(HOST, PLACES, ("/l",), Confinement(5, apparmor="docker-default"))
+    plan = container_plan("c" * 64, ContainerSpec(command=("true",)), around)
+    assert plan.inside[:2] == (op.Setsid(), op.SetAppArmorProfile("docker-default"))
+
+
+def test_a_time_namespace_where_the_kernel_has_them() -> None:
+    """For the first process and for execs; the host's clock offsets are nothing that a container changes."""
+    spec = ContainerSpec(command=("true",))
+    for has in (True, False):
+        host = msgspec.structs.replace(HOST, time_namespaces=has)
+        plan = container_plan("c" * 64, spec, Surroundings(host, PLACES, ("/l",), Confinement(0)))
+        assert ("time" in plan.process.namespaces) is has
+        joining = exec_plan(ProcessIdentity(1, 2, "b"), spec, "", "/", None, "", Confinement(0), host)
+        joined = next(each for each in joining.inside if isinstance(each, op.JoinNamespaces))
+        assert ("time" in joined.namespaces) is has
