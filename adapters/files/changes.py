@@ -1,14 +1,15 @@
 """What a writable layer changes of the layers below it, in the words of ``docker diff``: 0 modified, 1 added, 2 deleted.
 
-As Docker's overlay2 says it: a whiteout is a deletion, and so is an opaque directory that hides one; a directory counts as modified
-only when its mode, size or time differ, or when something was added to or deleted from it. Unlike there, a path that a layer
-between has removed is not taken for one that the image has.
+As Docker's engine says it, which compares the two trees that are seen: a file is modified when its mode, owner, device, size, time
+or capability differs, a directory when its mode or owner does, and so is every directory above a change. What lay in a deleted
+directory is not told one by one. (Docker tells them in no order, docket in that of the paths.)
 
-The tree is walked by descriptors (S17), beside it the directories of the layers below that lie under the same path.
+The writable layer is walked by descriptors (S17), beside it the directories of the layers below that lie under the same path.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ MODIFIED, ADDED, DELETED = 0, 1, 2
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_SECOND_NS = 1_000_000_000
 
 
 class _Below(msgspec.Struct):
@@ -31,6 +33,7 @@ class _Below(msgspec.Struct):
 
     status: os.stat_result | None
     directories: list[int]
+    capability: bytes | None = None
 
     def close(self) -> None:
         for descriptor in self.directories:
@@ -62,78 +65,86 @@ class _Comparison:
         self.found: dict[bytes, int] = {}
         self._placeholders = placeholders
 
-    def directory(self, upper: int, lowers: Sequence[int], path: bytes, depth: int = 0) -> bool:
-        """Compare what is in a directory; whether it holds something that the engine made."""
+    def directory(self, upper: int, lowers: Sequence[int], path: bytes, depth: int = 0) -> None:
+        """Compare what is in a directory; ``lowers`` are the directories that show through from below."""
         if depth > MAX_DEPTH:
             raise InvalidArchive(f"{show(path)}…: deeper than {MAX_DEPTH} directories")
-        made = False
-        for name in sorted(map(os.fsencode, os.listdir(upper))):
+        names = sorted(map(os.fsencode, os.listdir(upper)))
+        prefix = path + b"/" if path else b""
+        for name in names:
             try:
                 descriptor = os.open(name, _LOOK, dir_fd=upper)
             except FileNotFoundError:
                 continue  # gone since it was listed: the container runs
             try:
-                made |= self._entry(descriptor, name, lowers, path + b"/" + name if path else name, depth)
+                self._entry(descriptor, name, lowers, prefix + name, depth)
             finally:
                 os.close(descriptor)
-        return made
+        if lowers and _opaque(upper):
+            for name in _visible(lowers) - set(names):
+                self.found[prefix + name] = DELETED
 
-    def _entry(self, descriptor: int, name: bytes, lowers: Sequence[int], path: bytes, depth: int) -> bool:
+    def _entry(self, descriptor: int, name: bytes, lowers: Sequence[int], path: bytes, depth: int) -> None:
         status = os.fstat(descriptor)
         below = _below(lowers, name)
         try:
-            if path in self._placeholders and below.status is None and not stat.S_ISCHR(status.st_mode):
-                if stat.S_ISREG(status.st_mode):
-                    return status.st_size == 0 or self._note(path, ADDED)
-                if not self._lists(descriptor, (), path, depth):
-                    return True
             if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
-                self._note(path, DELETED)
-            elif stat.S_ISDIR(status.st_mode):
-                self._compare_directories(descriptor, status, below, path, depth)
-            else:
-                self._note(path, ADDED if below.status is None else MODIFIED)
+                if below.status is not None:
+                    self.found[path] = DELETED
+                return
+            before = len(self.found)
+            if stat.S_ISDIR(status.st_mode):
+                self._inside(descriptor, below, path, depth)
+            is_changed = len(self.found) > before
+            if below.status is None:
+                if is_changed or not self._is_placeholder(status, path):
+                    self.found[path] = ADDED
+            elif is_changed or _differs(descriptor, status, below):
+                self.found[path] = MODIFIED
         finally:
             below.close()
-        return False
 
-    def _lists(self, descriptor: int, lowers: Sequence[int], path: bytes, depth: int) -> bool:
-        """Whether a directory that may be a placeholder holds anything that the container made."""
-        before = len(self.found)
+    def _inside(self, descriptor: int, below: _Below, path: bytes, depth: int) -> None:
         readable = os.open(b".", _DIRECTORY, dir_fd=descriptor)
         try:
-            self.directory(readable, lowers, path, depth + 1)
+            self.directory(readable, below.directories, path, depth + 1)
         finally:
             os.close(readable)
-        return len(self.found) > before
 
-    def _compare_directories(self, descriptor: int, status: os.stat_result, below: _Below, path: bytes, depth: int) -> None:
-        readable = os.open(b".", _DIRECTORY, dir_fd=descriptor)
-        try:
-            made = self.directory(readable, below.directories, path, depth + 1)
-            opaque = _opaque(readable)
-        finally:
-            os.close(readable)
-        old = below.status
-        if old is None:
-            self._note(path, ADDED)
-        elif opaque and stat.S_ISDIR(old.st_mode):
-            self._note(path, DELETED)
-        elif not stat.S_ISDIR(old.st_mode) or not _same(status, old, made):
-            self._note(path, MODIFIED)
+    def _is_placeholder(self, status: os.stat_result, path: bytes) -> bool:
+        """An empty file or directory that the engine made to mount on; whatever is in it counts before."""
+        return path in self._placeholders and (
+            stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and not status.st_size)
+        )
 
-    def _note(self, path: bytes, kind: int) -> bool:
-        """What is added or deleted has modified the directory that it lies in."""
-        self.found[path] = kind
-        parent = path.rpartition(b"/")[0]
-        if kind != MODIFIED and parent:
-            self.found.setdefault(parent, MODIFIED)
+
+def _differs(descriptor: int, status: os.stat_result, below: _Below) -> bool:
+    old = below.status
+    assert old is not None
+    if (status.st_mode, status.st_uid, status.st_gid, status.st_rdev) != (old.st_mode, old.st_uid, old.st_gid, old.st_rdev):
+        return True
+    if stat.S_ISDIR(status.st_mode):
         return False
+    return (
+        status.st_size != old.st_size
+        or not _same_time(status.st_mtime_ns, old.st_mtime_ns)
+        or (_capability(b"/proc/self/fd/%d" % descriptor, follow=True) != below.capability)
+    )
 
 
-def _same(status: os.stat_result, old: os.stat_result, made: bool) -> bool:
-    """Where the engine itself made something, size and time say nothing. A change of owner alone is none to Docker either."""
-    return status.st_mode == old.st_mode and (made or (status.st_size, status.st_mtime_ns) == (old.st_size, old.st_mtime_ns))
+def _same_time(one_ns: int, other_ns: int) -> bool:
+    """A time without a fraction is one that was cut, as in layers that Docker made."""
+    (one, one_rest), (other, other_rest) = divmod(one_ns, _SECOND_NS), divmod(other_ns, _SECOND_NS)
+    return one == other and (one_rest == other_rest or not one_rest or not other_rest)
+
+
+def _capability(path: bytes, *, follow: bool = False) -> bytes | None:
+    try:
+        return os.getxattr(path, "security.capability", follow_symlinks=follow)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
+            return None
+        raise
 
 
 def _below(lowers: Sequence[int], name: bytes) -> _Below:
@@ -146,14 +157,28 @@ def _below(lowers: Sequence[int], name: bytes) -> _Below:
             continue
         if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
             break
-        found.status = found.status or status
-        if not stat.S_ISDIR(status.st_mode):
+        is_directory = stat.S_ISDIR(status.st_mode)
+        if found.status is None:
+            found.status = status
+            found.capability = None if is_directory else _capability(b"/proc/self/fd/%d/%s" % (lower, name))
+        if not is_directory:
             break
         descriptor = os.open(name, _DIRECTORY, dir_fd=lower)
         found.directories.append(descriptor)
         if _opaque(descriptor):
             break
     return found
+
+
+def _visible(lowers: Sequence[int]) -> set[bytes]:
+    """The names that directories show together."""
+    seen: dict[bytes, bool] = {}
+    for lower in lowers:
+        for name in map(os.fsencode, os.listdir(lower)):
+            if name not in seen:
+                status = os.stat(name, dir_fd=lower, follow_symlinks=False)
+                seen[name] = not (stat.S_ISCHR(status.st_mode) and status.st_rdev == 0)
+    return {name for name, is_there in seen.items() if is_there}
 
 
 def _opaque(descriptor: int) -> bool:

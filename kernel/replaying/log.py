@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 import trio
 
-from docket.domain.image_ports import Swept
 from docket.domain.log import Batch, Event, StoredEvent
 from docket.domain.model.container.events import (
     ContainerCommitFailed,

@@ -78,8 +78,8 @@ def test_diff_tells_what_was_added_changed_and_deleted(daemon: Daemon, state: st
     """As Docker does: parents of what came and went are changed too, what the engine mounts on is nobody's change."""
     script = "echo x > /new; mkdir /d; echo y > /d/f; echo z >> /etc/passwd; rm /etc/group; chmod 711 /root"
     name = container(daemon, state, script=script)
-    assert daemon.out("diff", name).splitlines() == [
-        "A /d", "A /d/f", "C /etc", "D /etc/group", "C /etc/passwd", "A /new", "C /root",
+    assert sorted(daemon.out("diff", name).splitlines()) == [
+        "A /d", "A /d/f", "A /new", "C /etc", "C /etc/passwd", "C /root", "D /etc/group",
     ]  # fmt: skip
 
 
@@ -90,10 +90,10 @@ def test_diff_of_an_untouched_container_is_empty(daemon: Daemon) -> None:
     assert daemon.request("GET", f"/containers/{container(daemon, 'created')}/changes") == (200, None)
 
 
-def test_diff_sees_an_opaque_directory_as_docker_does(daemon: Daemon) -> None:
-    """A directory that was removed and made again is deleted, and what it has now is added."""
+def test_diff_sees_a_directory_that_was_made_again_as_docker_does(daemon: Daemon) -> None:
+    """A directory that was removed and made again is changed, and what it has now is added."""
     name = container(daemon, "stopped", script="rm -r /root /tmp; mkdir /root; echo x > /root/f")
-    assert daemon.out("diff", name).splitlines() == ["D /root", "A /root/f", "D /tmp"]
+    assert sorted(daemon.out("diff", name).splitlines()) == ["A /root/f", "C /root", "D /tmp"]
 
 
 # export
