@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import image, namespaces, report
+from benchmarks import image, namespaces, registry, report
 from benchmarks.engines import ENGINES, ApiEngine, Engine
 from benchmarks.scenarios import ONCE, SCENARIOS, Measurement, Sizes
 
@@ -37,10 +37,10 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def measure(engines: list[Engine], options: argparse.Namespace) -> report.Figures:
+def measure(engines: list[Engine], options: argparse.Namespace, source: registry.Registry | None) -> report.Figures:
     """Runs the scenarios round by round and returns every measurement."""
     figures = report.Figures()
-    sizes = Sizes(options.containers, options.renames)
+    sizes = Sizes(options.containers, options.renames, source)
     for scenario in options.scenarios or SCENARIOS:
         for turn in range(1 if scenario in ONCE else options.rounds):
             shift = turn % len(engines)
@@ -62,6 +62,7 @@ def main() -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     namespaces.enter()
     engines: list[Engine] = []
+    source: registry.Registry | None = None
     with tempfile.TemporaryDirectory(prefix="docket-benchmark.", dir=options.data, ignore_cleanup_errors=True) as folder:
         tar = image.write_tar(Path(folder) / "image.tar")
         try:
@@ -74,8 +75,12 @@ def main() -> int:
                 if isinstance(engine, ApiEngine):
                     engine.start()
                 engine.import_image(tar)
-            figures = measure(engines, options)
+            if "pull" in (options.scenarios or SCENARIOS) and registry.available():
+                source = registry.Registry(Path(folder) / "registry")
+            figures = measure(engines, options, source)
         finally:
+            if source is not None:
+                source.close()
             for engine in engines:
                 engine.close()
             namespaces.detach_below(folder)

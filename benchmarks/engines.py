@@ -106,6 +106,10 @@ class ApiEngine(Engine):
     def command(self, *args: str) -> list[str]:
         """The command line of the client with these arguments."""
 
+    def transfer_command(self, verb: str, reference: str) -> list[str]:
+        """Pull or push of an image at a registry of loopback without TLS."""
+        return self.command(verb, "-q", reference)
+
     def cli_options(self) -> list[str]:
         """Options of `run` that keep the container in the engine's control group."""
         return []
@@ -241,6 +245,10 @@ class Podman(ApiEngine):
     def command(self, *args: str) -> list[str]:
         """The podman client, which does not ask the service."""
         return [*self._base(), *args]
+
+    def transfer_command(self, verb: str, reference: str) -> list[str]:
+        """Podman has to be told that there is no TLS."""
+        return self.command(verb, "-q", "--tls-verify=false", reference)
 
     def cli_options(self) -> list[str]:
         """Podman has no daemon that could be told once. The limits it would ask for are above those of some hosts."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from benchmarks import image
 from benchmarks.engines import ApiEngine, Engine
+from benchmarks.registry import IMAGES, Registry
 
 LOG_BYTES = 100_000_000
 REPEATS = 5
@@ -29,6 +30,8 @@ class Sizes:
 
     containers: int = 1000
     renames: int = 0
+    registry: Registry | None = None
+    """Where images are pulled from; None where there is no registry to be had."""
 
 
 @dataclass
@@ -198,6 +201,25 @@ def many(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
             client.remove(container)
 
 
+def pull(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
+    """Images of three kinds, pulled by engines that do not have them, and pushed again under a name that mounts their layers."""
+    if not isinstance(engine, ApiEngine) or sizes.registry is None:
+        return
+    for name, what in IMAGES.items():
+        reference, copy = f"{sizes.registry.host}/{name}:1", f"{sizes.registry.host}/{name}-{engine.name}-{time.time_ns()}:1"
+        meter = Meter(engine)
+        with meter.batch(), meter.operation():
+            engine.run(engine.transfer_command("pull", reference))
+        yield Measurement(f"pull {what}", meter.walls[-1], "ms", meter.cpu_ms)
+        engine.run(engine.command("tag", reference, copy))
+        meter = Meter(engine)
+        with meter.batch(), meter.operation():
+            engine.run(engine.transfer_command("push", copy))
+        yield Measurement(f"push {what}, mounted", meter.walls[-1], "ms", meter.cpu_ms)
+        engine.run(engine.command("rmi", reference, copy))
+        engine.run(engine.command("image", "prune", "-f"))
+
+
 def _rename(engine: ApiEngine, containers: list[str], renames: int) -> None:
     """Gives the engine a past: several events, and nothing in the present, for each rename."""
 
@@ -219,6 +241,7 @@ SCENARIOS: dict[str, Callable[[Engine, Sizes], Iterator[Measurement]]] = {
     "output": output,
     "memory": memory,
     "many": many,
+    "pull": pull,
 }
 # Too long to repeat.
 ONCE = frozenset({"memory", "many"})

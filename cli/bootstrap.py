@@ -20,6 +20,7 @@ from docket.adapters.host.inventory import HostInventory
 from docket.adapters.http import Listener, Request, Server
 from docket.adapters.images.content_store import ContentStore
 from docket.adapters.images.layers import OverlaySnapshotter
+from docket.adapters.images.layout_index import LayoutIndex
 from docket.adapters.images.port import ImageImports
 from docket.adapters.images.rootfs import OverlayRootfs
 from docket.adapters.logs.reader import FileOutputLogs
@@ -109,6 +110,7 @@ async def open_engine(places: Places, launcher: Launcher, settings: EngineSettin
             )
             engine = Engine(ports, nursery, JOBS)
             engine.spawn(rootfs.run)
+            engine.spawn(LayoutIndex(engine, content).run)
             engine.spawn(DriftWatch(engine).run)
             yield engine
             engine.save_snapshot()

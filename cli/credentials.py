@@ -145,9 +145,8 @@ def _from_entry(entry: dict[str, Any], key: str) -> dict[str, str]:
     found = {name: str(entry[name]) for name in ("username", "password", "identitytoken", "registrytoken") if entry.get(name)}
     if entry.get("auth"):
         try:
-            name, _, password = (
-                binascii.a2b_base64(str(entry["auth"]), strict_mode=True).decode("utf-8", "surrogateescape").partition(":")
-            )
+            packed = binascii.a2b_base64(str(entry["auth"]), strict_mode=True).decode("utf-8", "surrogateescape")
+            name, _, password = packed.partition(":")
         except ValueError:
             raise CliError(f"the credentials for {printable(key)} in config.json cannot be read: log in again") from None
         found.update(username=name, password=password.strip("\0"))

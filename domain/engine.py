@@ -21,6 +21,7 @@ from docket.domain.container_files import ContainerFiles
 from docket.domain.custody import Custody
 from docket.domain.errors import Rejected, Rejection, StoreError, StoreFailed
 from docket.domain.holds import Holds
+from docket.domain.image_ports import Images
 from docket.domain.log import Batch, Event, Metadata, Seal, StoredEvent
 from docket.domain.model.container.decide import Unsettled, find_container
 from docket.domain.model.container.state import Container
@@ -35,7 +36,6 @@ from docket.domain.ports import (
     Clock,
     EventStore,
     Ids,
-    Images,
     Inventory,
     Kernel,
     OutputLogs,

@@ -1,8 +1,8 @@
 """The leak oracle: what the real kernel, the host's disk and this process hold, before and after.
 
-What can be told to belong to one data root (processes, mounts, files, cgroups) is looked for by that; what cannot (links, firewall
-rules, loop devices, pinned network namespaces, the host's mount table) is compared with what there was before. So it also works
-where other engines are at work, as long as those leave the host's own tables alone, as docket does.
+What can be told to belong to one data root (processes, mounts, files, cgroups, listening sockets) is looked for by that; what
+cannot (links, firewall rules, loop devices, pinned network namespaces, the host's mount table) is compared with what there was
+before. So it also works where other engines are at work, as long as those leave the host's own tables alone, as docket does.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 _PATIENCE_SECONDS = 5.0
+_LISTENS = "00010000"  # __SO_ACCEPTCON among the flags of /proc/net/unix
 _TRACES = {
     "shim directory": ("shims", "exec/shims"),
     "generated files": ("exec/containers",),
@@ -51,6 +52,8 @@ class Oracle:
             found += [f"{kind} {path}" for below in paths for path in self._below(below)]
         removed = _logged(self._root, "SELECT substr(stream, 11) FROM events WHERE type = 'ContainerRemoved'")
         found += [f"container directory {path}" for path in self._below("data/containers") if Path(path).name in removed]
+        found += [f"archive that no seal names {path}" for path in self._below("data/log.archive") if not self._is_sealed(path)]
+        found += [f"listening {where}" for where in self.listeners()]
         found += [f"zombie {pid}" for pid in _zombies()]
         if descriptors:
             found += [f"descriptor {line}" for line in sorted(_descriptors() - self._descriptors)]
@@ -63,6 +66,26 @@ class Oracle:
             if entry.isdigit() and int(entry) != os.getpid() and (why := self._belongs(f"/proc/{entry}")):
                 found.append((int(entry), why))
         return found
+
+    def listeners(self) -> list[str]:
+        """Unix sockets that listen below the root, and TCP ports of other processes that have files open below it."""
+        unix = [line.split() for line in _lines("/proc/net/unix")[1:]]
+        found = [
+            fields[7] for fields in unix if len(fields) > 7 and fields[3] == _LISTENS and fields[7].startswith(f"{self._root}/")
+        ]
+        ports = _tcp_listeners()
+        for entry in os.listdir("/proc"):
+            if entry.isdigit() and int(entry) != os.getpid():
+                files = _files(f"/proc/{entry}/fd")
+                if any(file.startswith(f"{self._root}/") for file in files):
+                    found += [f"{ports[file]} of process {entry}" for file in files if file in ports]
+        return found
+
+    def _is_sealed(self, path: str) -> bool:
+        """Whether a row of the log names an archive. A log without the table, or one that was damaged, has nothing to compare."""
+        first, last = Path(path).name.split(".")[0].split("-")
+        query = f"SELECT first FROM sealed_ranges WHERE kept AND first = {int(first)} AND last = {int(last)}"
+        return path.endswith(".gz") and _logged(self._root, query) != []
 
     def _belongs(self, process: str) -> str:
         try:
@@ -90,6 +113,24 @@ class Oracle:
             "loop device": {name for name in _names("/sys/block") if Path("/sys/block", name, "loop/backing_file").exists()},
             "firewall": _firewall(),
         }
+
+
+def _files(directory: str) -> list[str]:
+    """What a process's descriptors are; nothing of one that has ended."""
+    try:
+        return [os.readlink(f"{directory}/{descriptor}") for descriptor in os.listdir(directory)]
+    except OSError:
+        return []
+
+
+def _tcp_listeners() -> dict[str, str]:
+    """Addresses of listening TCP sockets, by what a descriptor of one is called."""
+    found = {}
+    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for fields in (line.split() for line in _lines(name)[1:]):
+            if fields[3] == "0A":
+                found[f"socket:[{fields[9]}]"] = f"tcp {fields[1]}"
+    return found
 
 
 def _lines(path: str) -> list[str]:

@@ -16,6 +16,7 @@ from docket.adapters.http import HttpError, Request, Response, Route, Stream, St
 from docket.domain.confinement.durations import parse_duration
 from docket.domain.engine import Engine
 from docket.domain.errors import InvalidArgument, Rejected, Rejection
+from docket.domain.image_ports import Usage
 from docket.domain.jobs.archives import Load, Save, images_to_save
 from docket.domain.model.image.commands import PruneImages
 from docket.domain.model.image.decide import find_image
@@ -23,7 +24,6 @@ from docket.domain.model.image.state import Image
 from docket.domain.oci.chain_id import chain_ids
 from docket.domain.oci.digest import parse_digest
 from docket.domain.oci.image_config import decode_image_config
-from docket.domain.ports import Usage
 from docket.domain.sweeping import stored
 
 _PRUNE_FILTERS = frozenset({"dangling", "until", "label", "label!"})
@@ -200,7 +200,7 @@ async def _usage(engine: Engine) -> dict[str, Any]:
         rows.append({**summary(container, engine.ports.clock.now_ns()), "SizeRw": written, "SizeRootFs": root})
     return {
         "LayersSize": sum(measured.layers.values()),
-        "Images": [{**row(engine, image), "SharedSize": shared[image.id]} for image in images],
+        "Images": [{**row(state, image), "SharedSize": shared[image.id]} for image in images],
         "Containers": rows,
         "Volumes": [],
         "BuildCache": [],

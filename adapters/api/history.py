@@ -159,7 +159,11 @@ def _recorded_jobs(engine: Engine, reference: str) -> list[str]:
     job = _job(store, reference)
     if job is not None:
         return [job]
-    container = find_ever(engine, reference)
+    try:
+        container = find_ever(engine, reference)
+    except Rejected:
+        _refuse_unrecorded(store, reference)
+        raise
     touched = {stored.metadata.job for stored in store.read(stream=f"container-{container}")}
     execs = ("ExecStarting", "ExecExited")
     touched |= {
@@ -169,6 +173,17 @@ def _recorded_jobs(engine: Engine, reference: str) -> list[str]:
     if not found:
         raise Rejected(NotFound(f"nothing is recorded of container {container}: it made no kernel call, or it was pruned"))
     return found
+
+
+def _refuse_unrecorded(store: EventStore, reference: str) -> None:
+    """Raises `Rejected` when the reference means a job of which there is no recording."""
+    if len(reference) < _SHORTEST_JOB:
+        return
+    for stored in store.read(types=("JobAccepted",)):
+        event: Any = stored.event
+        if event.job.startswith(reference):
+            text = f"job {reference} ({event.name}) asked the kernel nothing, so there is no recording of it"
+            raise Rejected(NotFound(f"{text}, or it was pruned: see what it did with docket log --job {event.job}"))
 
 
 async def state_at(engine: Engine, at: str | None) -> EngineState:

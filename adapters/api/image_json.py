@@ -8,7 +8,6 @@ from typing import Any
 
 from docket.adapters.api.container_filters import label_test
 from docket.adapters.api.times import NEVER, rfc3339
-from docket.domain.engine import Engine
 from docket.domain.errors import InvalidArgument, Rejected, Rejection
 from docket.domain.model.image import events
 from docket.domain.model.image.decide import find_image
@@ -68,9 +67,9 @@ def familiar(references: Iterable[str]) -> list[str]:
     return [parse_reference(reference).familiar for reference in references]
 
 
-def row(engine: Engine, image: Image) -> dict[str, Any]:
+def row(state: EngineState, image: Image) -> dict[str, Any]:
     """An entry of the list."""
-    users = sum(container.image_id == image.id for container in engine.state.containers.values())
+    users = sum(container.image_id == image.id for container in state.containers.values())
     return {
         "Id": image.id,
         "ParentId": "",

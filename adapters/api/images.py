@@ -24,7 +24,7 @@ def routes(engine: Engine) -> list[Route]:
         state = await state_at(engine, request.query.get("at"))
         passes = image_test(state, parse_filters(request.query.get("filters"), FILTERS))
         ordered = sorted(filter(passes, state.images.values()), key=lambda image: image.imported_ns, reverse=True)
-        return Response.json([row(engine, image) for image in ordered])
+        return Response.json([row(state, image) for image in ordered])
 
     async def show(request: Request) -> Response:
         return Response.json(inspect(_found(engine, request)))

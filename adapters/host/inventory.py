@@ -12,12 +12,13 @@ from docket.adapters.images.content_store import ContentStore
 from docket.adapters.images.errors import disk_errors
 from docket.adapters.images.layers import OverlaySnapshotter, directory_size
 from docket.domain.errors import PortError, Unavailable
+from docket.domain.image_ports import StoredImage, Usage
 from docket.domain.oci.chain_id import chain_ids
 from docket.domain.oci.digest import Digest, parse_digest
 from docket.domain.oci.manifest import Manifest, decode_manifest
 from docket.domain.oci.strict_json import InvalidDocument
 from docket.domain.plan.settings import Places
-from docket.domain.ports import Belongings, ImageCheck, ProcessIdentity, Standing, StoredImage, Usage
+from docket.domain.ports import Belongings, ImageCheck, ProcessIdentity, Standing
 
 _PIECE = 1 << 20
 

@@ -22,13 +22,13 @@ from docket.adapters.images.archive_reading import CONTAINERD_NAME
 from docket.adapters.images.content_store import ContentStore
 from docket.adapters.images.errors import disk_errors
 from docket.domain.errors import DigestMismatch, PortError
+from docket.domain.image_ports import SavedImage
 from docket.domain.oci.descriptor import REF_NAME_ANNOTATION, Descriptor, Platform
 from docket.domain.oci.digest import Digest, parse_digest
 from docket.domain.oci.image_config import ImageConfig, decode_image_config
 from docket.domain.oci.manifest import OCI_INDEX, Index, Manifest, decode_manifest
 from docket.domain.oci.reference import parse_reference
 from docket.domain.oci.strict_json import InvalidDocument
-from docket.domain.ports import SavedImage
 
 _PIECE = 1 << 20
 _BLOCK = 512

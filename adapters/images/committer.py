@@ -25,6 +25,7 @@ from docket.adapters.images.tar_reader import ByteStream, TarLimits, TarReader
 from docket.adapters.images.tar_writer import END
 from docket.adapters.images.unpack import Unpacked, unpack_layer
 from docket.domain.errors import InvalidArgument, PortError, Rejected
+from docket.domain.layer_commit import LayerCommit
 from docket.domain.oci.chain_id import chain_ids
 from docket.domain.oci.descriptor import Descriptor
 from docket.domain.oci.digest import Digest, digest_of, parse_digest
@@ -32,7 +33,6 @@ from docket.domain.oci.image_config import History, ImageConfig, RootFS, decode_
 from docket.domain.oci.layer import DOCKER_TAR_GZIP, TAR_GZIP
 from docket.domain.oci.manifest import MAX_LAYERS, OCI_CONFIG, OCI_MANIFEST, Manifest
 from docket.domain.oci.strict_json import InvalidDocument, decode_strict
-from docket.domain.ports import LayerCommit
 
 EMPTY_LAYER = digest_of(END)
 """The diff id of an archive without members."""

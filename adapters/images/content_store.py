@@ -249,6 +249,16 @@ class ContentStore:
             named = msgspec.structs.replace(manifest, annotations={**manifest.annotations, REF_NAME_ANNOTATION: name})
             self._write_index((*kept, named))
 
+    def set_references(self, names: dict[str, Descriptor]) -> None:
+        """Lets ``index.json`` have exactly these names."""
+        with self._lock:
+            self._write_index(
+                tuple(
+                    msgspec.structs.replace(manifest, annotations={**manifest.annotations, REF_NAME_ANNOTATION: name})
+                    for name, manifest in names.items()
+                )
+            )
+
     def remove_reference(self, name: str) -> bool:
         """Removes a name; False if there was none."""
         with self._lock:

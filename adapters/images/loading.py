@@ -14,11 +14,11 @@ from docket.adapters.images.ingest import ImageIngest
 from docket.adapters.images.read_ahead import in_thread
 from docket.adapters.images.tar_reader import TarLimits
 from docket.domain.errors import DigestMismatch, InvalidArgument, Rejected
+from docket.domain.image_ports import LoadedImage
 from docket.domain.oci.image_config import decode_image_config
 from docket.domain.oci.manifest import Manifest, decode_manifest
 from docket.domain.oci.stack import StackedLayer, layer_stack
 from docket.domain.oci.strict_json import InvalidDocument
-from docket.domain.ports import LoadedImage
 
 Progress = Callable[[str, int, int], None]
 

@@ -19,9 +19,10 @@ from docket.adapters.images.layers import OverlaySnapshotter
 from docket.adapters.images.loading import load_archive
 from docket.adapters.images.sweeping import sweep
 from docket.adapters.images.tar_reader import TarLimits
+from docket.domain.layer_commit import LayerCommit
 from docket.domain.model.image.events import ImageImported
 from docket.domain.oci.digest import Digest
-from docket.domain.ports import LayerCommit, LoadedImage, SavedImage, StoredImage, Swept
+from docket.domain.ports import LoadedImage, SavedImage, StoredImage, Swept
 
 _PIECE = 1 << 20
 

@@ -12,11 +12,11 @@ from contextlib import suppress
 from docket.adapters.images.content_store import ContentStore
 from docket.adapters.images.layers import OverlaySnapshotter
 from docket.domain.errors import PortError
+from docket.domain.image_ports import StoredImage, Swept
 from docket.domain.oci.chain_id import chain_ids
 from docket.domain.oci.digest import Digest, parse_digest
 from docket.domain.oci.manifest import Manifest, decode_manifest
 from docket.domain.oci.strict_json import InvalidDocument
-from docket.domain.ports import StoredImage, Swept
 
 
 def blobs_of(store: ContentStore, image: StoredImage) -> set[Digest]:

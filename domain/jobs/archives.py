@@ -9,6 +9,7 @@ import msgspec
 
 from docket.domain.engine import Engine, Job
 from docket.domain.errors import Rejected, Rejection
+from docket.domain.image_ports import SavedImage
 from docket.domain.log import Event
 from docket.domain.model.engine.events import ImagesPruned
 from docket.domain.model.image import events
@@ -17,7 +18,6 @@ from docket.domain.model.image.decide import find_image
 from docket.domain.model.image.state import Image
 from docket.domain.model.state import EngineState
 from docket.domain.oci.reference import InvalidReference, parse_reference
-from docket.domain.ports import SavedImage
 from docket.domain.sweeping import stored, sweep, sweep_later
 from docket.domain.transferring import Progress, Step, short, unheard
 

@@ -11,6 +11,8 @@ import trio
 
 from docket.domain.engine import Engine, Job
 from docket.domain.errors import Conflict, PortError, Rejected
+from docket.domain.layer_commit import LayerCommit
+from docket.domain.model import texts
 from docket.domain.model.container import events
 from docket.domain.model.container.commands import CommitContainer, FinishCommit, UnpauseContainer
 from docket.domain.model.container.spec import ContainerSpec
@@ -20,7 +22,6 @@ from docket.domain.oci.changes import apply_changes
 from docket.domain.oci.image_config import Empty, ExecutionParameters
 from docket.domain.oci.merge import merged
 from docket.domain.plan.views import PLACEHOLDERS
-from docket.domain.ports import LayerCommit
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -79,7 +80,9 @@ def parameters_of(engine: Engine, spec: ContainerSpec) -> ExecutionParameters:
 
 
 def _layer(engine: Engine, container: Container, request: Commit, parameters: ExecutionParameters) -> LayerCommit:
-    parent = engine.state.images[container.image_id]
+    parent = engine.state.images.get(container.image_id)
+    if parent is None:  # it was removed while the intent became durable
+        raise Rejected(texts.no_such_image(container.image_id))
     return LayerCommit(
         parent.manifest,
         parent.size,

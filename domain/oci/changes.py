@@ -1,7 +1,7 @@
 """The Dockerfile instructions of ``docker import --change`` and ``docker commit --change``, applied to an image's parameters.
 
-Allowed are CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR; nothing that would run or copy
-anything. Error texts are Docker's. Pure: the same parameters and changes give the same result.
+Allowed are CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR; nothing that would run
+or copy anything. Error texts are Docker's. Pure: the same parameters and changes give the same result.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from docket.domain.errors import InvalidArgument, Rejected
+from docket.domain.oci.healthcheck_change import InvalidHealthcheck, parse_healthcheck
 from docket.domain.oci.image_config import Empty, ExecutionParameters
 from docket.domain.oci.shell_words import InvalidWord, expand_word, split_words
 
@@ -187,6 +188,13 @@ def _stop_signal(parameters: ExecutionParameters, rest: str) -> ExecutionParamet
     return replace(parameters, stop_signal=signal)
 
 
+def _healthcheck(parameters: ExecutionParameters, rest: str) -> ExecutionParameters:
+    try:
+        return replace(parameters, healthcheck=parse_healthcheck(rest, _exec_form))
+    except InvalidHealthcheck as error:
+        raise InvalidChange(str(error)) from error
+
+
 def _on_build(parameters: ExecutionParameters, rest: str) -> ExecutionParameters:
     trigger = rest.split(None, 1)[0].upper()
     if trigger == "ONBUILD":
@@ -218,6 +226,7 @@ _HANDLERS: dict[str, Callable[[ExecutionParameters, str], ExecutionParameters]] 
     "ENTRYPOINT": _entrypoint,
     "ENV": _env,
     "EXPOSE": _expose,
+    "HEALTHCHECK": _healthcheck,
     "LABEL": _label,
     "ONBUILD": _on_build,
     "STOPSIGNAL": _stop_signal,

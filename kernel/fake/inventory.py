@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from docket.domain.image_ports import StoredImage, Usage
 from docket.domain.oci.chain_id import chain_ids
 from docket.domain.oci.digest import parse_digest
 from docket.domain.plan.settings import Places
-from docket.domain.ports import Belongings, ImageCheck, ProcessIdentity, Standing, StoredImage, Usage
+from docket.domain.ports import Belongings, ImageCheck, ProcessIdentity, Standing
 from docket.kernel.fake.filesystem import Directory, directory_at
 from docket.kernel.fake.kernel import FakeKernel
 from docket.kernel.fake.mounts import path_of

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from docket.domain.image_ports import StoredImage, Swept
 from docket.domain.output_lines import LineAssembler
 from docket.domain.output_log import RUN_BEGINS
 from docket.domain.ports import LogEntry, LogSettings
@@ -211,3 +212,11 @@ class FakeRootfs:
 
     def _path(self, diff_id: str) -> str:
         return f"{self._layers}/{diff_id.removeprefix('sha256:')}"
+
+
+class NoGarbage:
+    """Images where none comes or goes: a sweep finds nothing to delete."""
+
+    async def sweep(self, images: Sequence[StoredImage], stacks: Sequence[tuple[str, ...]], partials: bool) -> Swept:
+        """See `docket.domain.image_ports.Images`."""
+        return Swept()

@@ -9,10 +9,11 @@ import trio
 
 from docket.domain.engine import Engine
 from docket.domain.errors import Unavailable
+from docket.domain.layer_commit import LayerCommit
 from docket.domain.model.image.events import ImageImported
 from docket.domain.oci.digest import Digest
 from docket.domain.plan.operations import HoldOverlay, MountOverlay
-from docket.domain.ports import Ingest, LayerCommit, LoadedImage, LogEntry, SavedImage, StoredImage, Swept
+from docket.domain.ports import Ingest, LoadedImage, LogEntry, SavedImage, StoredImage, Swept
 from docket.kernel.recording.calls import recorded_plan
 from docket.kernel.recording.format import Call
 from docket.kernel.replaying.log import RecordedLog

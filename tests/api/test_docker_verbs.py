@@ -82,10 +82,10 @@ def test_run_does_what_an_option_says(daemon: Daemon, options: list[str], comman
 
 
 def test_an_image_that_is_not_there_ends_with_125(daemon: Daemon) -> None:
-    """The CLI asks for it, is told that this engine does not pull, and says so."""
-    code, text = failed(daemon, "run", "--rm", "no/such", "true")
-    assert (code, text) == (125, "Unable to find image 'no/such:latest' locally")
-    assert failed(daemon, "run", "--pull", "never", "no/such", "true")[0] == 125
+    """The CLI pulls it, is told that nobody answers there, and says so."""
+    code, text = failed(daemon, "run", "--rm", "127.0.0.1:1/no/such", "true")
+    assert (code, text) == (125, "Unable to find image '127.0.0.1:1/no/such:latest' locally")
+    assert failed(daemon, "run", "--pull", "never", "127.0.0.1:1/no/such", "true")[0] == 125
 
 
 # Looking at containers.

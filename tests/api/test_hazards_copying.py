@@ -19,7 +19,7 @@ from docker_daemon import Daemon, _Connection
 
 pytestmark = pytest.mark.root
 
-RACES = int(os.environ.get("DOCKET_RACES", "150"))
+RACES = int(os.environ.get("DOCKET_RACES", "60"))
 """How often each direction is tried; 5,000 in a long run."""
 
 # Exchanges a directory with a link to the host's canaries, as fast as it can (renameat2 RENAME_EXCHANGE).

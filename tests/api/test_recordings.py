@@ -100,6 +100,29 @@ def test_fsck_finds_nothing_in_a_healthy_engine_and_repairs_what_is_strange(own:
     assert "is missing: remove the image and import it again" in run(own, "fsck").stdout
 
 
+def test_a_compacted_log_goes_on_as_it_was(own: Daemon, tmp_path: Path) -> None:
+    """Through the daemon, its death and its next start: the past is there, the chain verifies, and what runs runs on."""
+    docket(own, "run", "-d", "--name", "web", "docket/base", "sleep", "1000")
+    for _ in range(3):
+        docket(own, "run", "--rm", "docket/base", "true")
+    before, pid = docket(own, "log", "--json").splitlines(), pid_of(own, "web")
+    containers = docket(own, "ps", "-a", "--at", "8", "--format", "{{.ID}} {{.Names}} {{.State}} {{.Command}}")
+    assert "events archived; 1 archives of" in docket(own, "log", "compact", "--keep", "5")
+    for _ in range(2):
+        after = docket(own, "log", "--json").splitlines()
+        assert after[: len(before)] == before
+        assert docket(own, "ps", "-a", "--at", "8", "--format", "{{.ID}} {{.Names}} {{.State}} {{.Command}}") == containers
+        assert "no event was altered" in docket(own, "audit", "verify")
+        assert "all is well" in docket(own, "fsck")
+        own.stop(signal.SIGKILL)
+        own.start()
+    assert pid_of(own, "web") == pid
+    docket(own, "log", "export", str(tmp_path / "log.docket"))
+    assert run(own, "--log", str(tmp_path / "log.docket"), "log", "--json").stdout.splitlines()[: len(before)] == before
+    refused = run(own, "log", "compact", "--keep", "x")
+    assert (refused.returncode, refused.stderr) == (1, "invalid value for --keep: 'x': it must be a number of events\n")
+
+
 def test_a_lost_mount_and_a_lost_cgroup_become_events(own: Daemon) -> None:
     """Within five seconds of what somebody did behind the engine's back."""
     docket(own, "run", "-d", "--name", "web", "docket/base", "sleep", "1000")

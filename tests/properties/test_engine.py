@@ -26,7 +26,7 @@ from docket.domain.recovery import recover
 from docket.event_store.codec import Codec
 from docket.event_store.memory import MemoryEventStore
 from docket.kernel.fake.kernel import FakeKernel
-from docket.kernel.fake.ports import FakeClock, FakeRootfs, SequentialIds
+from docket.kernel.fake.ports import FakeClock, FakeRootfs, NoGarbage, SequentialIds
 
 IMAGE = "sha256:" + "1" * 64
 LAYER = "sha256:" + "2" * 64
@@ -45,12 +45,8 @@ _PATIENCE_SECONDS = 120
 REQUESTS: dict[str, Any] = {"stop": Stop(timeout_seconds=1), "restart": Stop(timeout_seconds=1), "kill": 9}
 
 
-class NoImages:
-    """No archive is imported here."""
-
-
 def ports_of(kernel: FakeKernel, store: MemoryEventStore) -> Ports:
-    images: Any = NoImages()
+    images: Any = NoGarbage()
     ids = SequentialIds(store.head())
     return Ports(store, kernel, FakeClock(), ids, kernel.logs, FakeRootfs(kernel), images, PLACES, HostFiles())
 

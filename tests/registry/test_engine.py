@@ -92,6 +92,9 @@ def test_an_image_goes_there_and_back(daemon: Daemon, client: Any, debian: Any, 
     assert f"Status: Image is up to date for {name}" in client(program, "pull", name).stdout
     assert daemon.out("run", "--rm", f"{host}/some/app@{digest}", "echo", "hello") == "hello"
     daemon.out("rmi", "-f", name)
+    by_digest = client(program, "pull", f"{host}/some/app@{digest}")
+    assert by_digest.returncode == 0, by_digest.stderr
+    assert f"Digest: {digest}" in by_digest.stdout
     assert client(program, "run", "--rm", name, "echo", "hello").stdout.endswith("hello\n")
     assert "some/app" in client(program, "search", f"{host}/app").stdout
     if shutil.which("skopeo"):

@@ -11,26 +11,15 @@ from tests.simulation.disk import Disk
 from tests.simulation.life import Killed, Life
 
 from docket.domain.errors import KernelError, Unavailable
+from docket.domain.image_ports import Images, LoadedImage, SavedImage, StoredImage, Swept
+from docket.domain.layer_commit import LayerCommit
 from docket.domain.log import Batch, Fate, Seal, StoredEvent
 from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.oci.digest import Digest, digest_of
 from docket.domain.oci.image_config import decode_image_config
 from docket.domain.oci.stack import StackedLayer
 from docket.domain.plan.operations import Operation
-from docket.domain.ports import (
-    EventStore,
-    HostFacts,
-    Images,
-    Kernel,
-    LayerCommit,
-    LoadedImage,
-    OutputLogs,
-    Rootfs,
-    SavedImage,
-    StoredImage,
-    Swept,
-    Ticket,
-)
+from docket.domain.ports import EventStore, HostFacts, Kernel, OutputLogs, Rootfs, Ticket
 from docket.kernel.fake.faults import Faults, SimulatedCrash, Step, fail
 from docket.kernel.fake.linux_errno import CallFailed
 

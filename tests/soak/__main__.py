@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 from tests.oracle import Oracle, kill_leftovers
-from tests.soak import cycles, kills, restarts
+from tests.soak import cycles, kills, restarts, starts
 from tests.soak.engine import Engine
 
 from docket.domain.model.engine.settings import EngineSettings
@@ -22,7 +22,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--containers", type=int, default=50)
     parser.add_argument("--restarts", type=int, default=0)
+    parser.add_argument("--starts", type=int, default=0)
     options = parser.parse_args()
+    if options.starts:
+        return _starts(options.starts)
     if options.restarts:
         return _restarts(options.restarts, min(options.containers, 10))
     held = True
@@ -42,6 +45,19 @@ def main() -> int:
             engine.process.kill()
             kill_leftovers(oracle, print)
     return 0 if held and not leaks else 1
+
+
+def _starts(count: int) -> int:
+    with tempfile.TemporaryDirectory(prefix="docket-soak-") as directory:
+        data = Path(directory, "data")
+        data.mkdir(mode=0o710)
+        events = trio.run(starts.fill, data / "log.db", 1_000, 500, 100_000)
+        print(
+            f"1000 containers, half of them running before a reboot, {events} events; seconds to the first answer (processor):"
+        )
+        seconds = starts.soak(Path(directory), count)
+    print("  " + " ".join(f"{each:.2f} ({busy:.2f})" for each, busy in seconds))
+    return 0
 
 
 def _restarts(count: int, containers: int) -> int:

@@ -13,11 +13,14 @@ def soak(engine: Engine, cycles: int) -> dict[str, tuple[float, int, int]]:
     """``what: (slope per cycle, first sample, last sample)``."""
     every = max(cycles // _SAMPLES, 1)
     samples: list[tuple[int, dict[str, int]]] = []
-    for number in range(cycles + 1):
-        if number % every == 0:
-            samples.append((number, engine.sample()))
-        if number < cycles:
-            _cycle(engine, number)
+    try:
+        for number in range(cycles + 1):
+            if number % every == 0:
+                samples.append((number, engine.sample()))
+            if number < cycles:
+                _cycle(engine, number)
+    except KeyboardInterrupt:
+        print(f"  interrupted after {number} cycles: this is what was measured until then")
     counted = samples[int(len(samples) * _WARM_UP) :]
     return {
         what: (_slope([(number, sample[what]) for number, sample in counted]), counted[0][1][what], counted[-1][1][what])

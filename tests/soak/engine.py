@@ -22,7 +22,7 @@ class Engine:
         self.root = root
         self.socket = f"{root}/docket.sock"
         (root / "daemon.json").write_text("{}")
-        self.start()
+        self.first_answer = self.start()
 
     def start(self) -> float:
         """Start the daemon; returns the seconds until it answered."""
@@ -40,6 +40,15 @@ class Engine:
                 assert self.process.poll() is None, "the daemon ended"
                 assert time.monotonic() - began < _PATIENCE_SECONDS, "the daemon does not answer"
                 time.sleep(0.01)
+
+    def processor_seconds(self) -> float:
+        """How long the daemon and the launcher have computed so far."""
+        pids = [self.process.pid, *Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+        ticks = 0
+        for pid in pids:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
         """SIGKILL, as the out-of-memory killer would."""

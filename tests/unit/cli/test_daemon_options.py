@@ -113,6 +113,9 @@ def test_unknown_keys_are_all_named(tmp_path: Path) -> None:
         ({"recordings-max-size": "x"}, "invalid size: 'x'"),
         ({"recordings-max-days": 0}, "recordings-max-days must be 1 or more, not 0: recordings-max-size 0 keeps none"),
         ({"recordings-max-days": "7"}, "recordings-max-days must be a number of days"),
+        ({"log-retention-events": -1}, "log-retention-events must be 0 or more, not -1: 0 keeps all"),
+        ({"log-retention-days": "7"}, "log-retention-days must be a number of days"),
+        ({"log-retention-size": "x"}, "invalid size: 'x'"),
         ({"shutdown-timeout": -1}, "invalid shutdown timeout -1"),
     ],
 )

@@ -244,6 +244,14 @@ def test_fsck_finds_a_compacted_log_sound(answers: Api) -> None:
     assert answers.value("/docket/verify")["ok"]
 
 
+@pytest.mark.parametrize("answers", ["archived"], indirect=True)
+def test_a_job_without_a_recording_says_why(answers: Api, histories: dict[str, tuple[Path, list[dict[str, Any]]]]) -> None:
+    """`docket replay` of a create: the job is known, from an archive too, and it asked the kernel nothing."""
+    accepted = next(each for each in answers.lines("/docket/log", type="JobAccepted") if each["data"]["name"] == "create")
+    with pytest.raises(Exception, match=r"job .* \(create\) asked the kernel nothing"):
+        answers.value(f"/docket/replay/{accepted['job']}")
+
+
 @pytest.mark.parametrize("answers", ["dropped"], indirect=True)
 def test_the_past_that_was_dropped_is_refused_with_a_sentence(
     answers: Api, histories: dict[str, tuple[Path, list[dict[str, Any]]]]

@@ -13,7 +13,7 @@ from docket.domain.model.container.decide import Unsettled
 from docket.domain.model.container.spec import ContainerSpec, Resources, updated
 from docket.domain.model.container.state import TRANSITIONS, ContainerStatus
 from docket.domain.model.decide import Command, decide
-from docket.domain.model.image.events import ImageDefaults, ImageImported
+from docket.domain.model.image.events import ImageDefaults, ImageImported, ImageRemoved, ImageRemoving, ImageTagged
 from docket.domain.model.state import EngineState, fold
 
 C = "c" * 64
@@ -201,3 +201,50 @@ def test_every_status_can_be_reached_and_left() -> None:
     reached = {target for row in TRANSITIONS.values() for target in row.values()} | {ContainerStatus.CREATED}
     assert reached == set(ContainerStatus)
     assert all(TRANSITIONS[status] for status in ContainerStatus)
+
+
+# Commits.
+
+COMMITTING = events.ContainerCommitting(C, False)
+MADE = ImageImported("sha256:" + "2" * 64, IMAGE, (), 1, ImageDefaults())
+
+
+def test_a_commit_freezes_only_what_runs_and_is_asked_to() -> None:
+    """Intent and freezing are one decision, so that a recovery knows whose the freezing was."""
+    frozen = [events.ContainerCommitting(C, True), events.ContainerPausing(C)]
+    assert when(RUNNING, commands.CommitContainer("web", True)) == frozen
+    assert when(RUNNING, commands.CommitContainer("web", False)) == [COMMITTING]
+    assert when([CREATED], commands.CommitContainer("web", True)) == [COMMITTING]
+    paused = (*RUNNING, events.ContainerPausing(C), events.ContainerPaused(C))
+    assert when(paused, commands.CommitContainer("web", True)) == [COMMITTING]
+    assert given(*RUNNING, *frozen).containers[C].thaws
+
+
+def test_one_commit_comes_after_the_other_and_a_removal_after_both() -> None:
+    """The layer that is being read stays."""
+    history = [CREATED, COMMITTING]
+    for command in (commands.CommitContainer(C, True), commands.RemoveContainer(C)):
+        assert isinstance(when(history, command), Unsettled)
+    for outcome in (events.ContainerCommitFailed(C, "full"), events.ContainerCommitted(C, MADE.image)):
+        assert when([*history, outcome], commands.RemoveContainer(C)) == [events.ContainerRemoving(C)]
+    assert when(history, commands.StartContainer(C)) == [STARTING]
+
+
+def test_image_and_end_of_a_commit_are_one_batch() -> None:
+    """There is never the one without the other; an image that is there already is not told again."""
+    reference = "docker.io/library/made:1"
+    finish = commands.FinishCommit(C, MADE, reference, "why")
+    ended = events.ContainerCommitted(C, MADE.image, reference, "why")
+    assert when([CREATED, COMMITTING], finish) == [MADE, ImageTagged(MADE.image, reference), ended]
+    assert when([CREATED, COMMITTING, MADE, ImageTagged(MADE.image, reference)], finish) == [ended]
+
+
+def test_what_is_being_removed_and_what_has_no_image_is_not_committed() -> None:
+    """With Docker's texts."""
+    removing = [CREATED, events.ContainerRemoving(C)]
+    refused = when(removing, commands.CommitContainer(C, True))
+    assert refused == Conflict(f"You cannot commit container {C} which is being removed")
+    refused = when([*removing, events.ContainerRemoveFailed(C, "busy")], commands.CommitContainer(C, True))
+    assert refused == Conflict(f"You cannot commit container {C} which is Dead")
+    gone = [CREATED, ImageRemoving(IMAGE), ImageRemoved(IMAGE)]
+    assert when(gone, commands.CommitContainer(C, True)) == NotFound(f"No such image: {IMAGE}")

@@ -31,7 +31,7 @@ from docket.event_store.memory import MemoryEventStore
 from docket.kernel.fake.filesystem import directory_at
 from docket.kernel.fake.inventory import FakeInventory
 from docket.kernel.fake.kernel import FakeKernel
-from docket.kernel.fake.ports import FakeClock, FakeRootfs, SequentialIds
+from docket.kernel.fake.ports import FakeClock, FakeRootfs, NoGarbage, SequentialIds
 from docket.kernel.fake.programs import Running
 
 IMAGE, LAYER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
@@ -83,7 +83,7 @@ def on_host(test: Test) -> None:
         # The mock clock jumps while a worker thread works: no program may end with time.
         kernel, store = FakeKernel(programs={"sleep": forever}), MemoryEventStore(Codec(EVENT_TYPES))
         inventory = FakeInventory(kernel, PLACES)
-        images: Any = None
+        images: Any = NoGarbage()
         async with trio.open_nursery() as nursery:
             ports = Ports(
                 store, kernel, FakeClock(), SequentialIds(), kernel.logs, FakeRootfs(kernel), images, PLACES, HostFiles(),

@@ -26,7 +26,7 @@ from docket.domain.verification import verify_log
 from docket.event_store.codec import Codec
 from docket.event_store.memory import MemoryEventStore
 from docket.kernel.fake.kernel import FakeKernel
-from docket.kernel.fake.ports import FakeClock, FakeRootfs, SequentialIds
+from docket.kernel.fake.ports import FakeClock, FakeRootfs, NoGarbage, SequentialIds
 
 IMAGE = "sha256:" + "1" * 64
 
@@ -38,7 +38,7 @@ class Bench:
         self.store = MemoryEventStore(Codec(EVENT_TYPES))
         self.kernel = FakeKernel()
         self.reports: list[tuple[str, str]] = []
-        images: Any = None
+        images: Any = NoGarbage()
         ports = Ports(
             self.store, self.kernel, FakeClock(), SequentialIds(0), self.kernel.logs, FakeRootfs(self.kernel), images,
             Places("/var/lib/docket", "/run/docket"), HostFiles(), report=self.report,

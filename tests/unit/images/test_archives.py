@@ -20,9 +20,9 @@ from docket.adapters.images.layers import OverlaySnapshotter
 from docket.adapters.images.port import ImageImports
 from docket.adapters.images.tar_reader import TarLimits
 from docket.domain.errors import PortError, Rejected
+from docket.domain.image_ports import LoadedImage, SavedImage, StoredImage, Swept
 from docket.domain.model.image.events import ImageImported
 from docket.domain.oci.manifest import OCI_MANIFEST
-from docket.domain.ports import LoadedImage, SavedImage, StoredImage, Swept
 
 pytestmark = pytest.mark.root
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from docket.domain.engine import Engine, Job, Ports
-from docket.domain.errors import KernelError, Rejected
+from docket.domain.errors import KernelError, Rejected, Unavailable
 from docket.domain.jobs import JOBS
 from docket.domain.jobs import start as start_job
+from docket.domain.jobs.commit import Commit, Settings
 from docket.domain.jobs.create import Create
 from docket.domain.jobs.exec_ import CreateRequest
 from docket.domain.jobs.remove import Remove
 from docket.domain.jobs.stop import Stop
+from docket.domain.layer_commit import LayerCommit
 from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.model.exec.events import ExecSpec
 from docket.domain.model.image.commands import AddImage
@@ -30,7 +32,7 @@ from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.model.state import EVENT_TYPES
 from docket.domain.plan import operations as op
 from docket.domain.plan.settings import HostFiles, Places
-from docket.domain.ports import Attachment
+from docket.domain.ports import Attachment, Swept
 from docket.domain.recovery import recover
 from docket.event_store.codec import Codec
 from docket.event_store.memory import MemoryEventStore
@@ -47,9 +49,28 @@ PLACES = Places("/var/lib/docket", "/run/docket")
 Scenario = Callable[[Engine], Awaitable[None]]
 
 
+class Committing:
+    """Images of containers, each another one; the third cannot be made."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    async def commit(self, commit: LayerCommit) -> ImageImported:
+        await trio.lowlevel.checkpoint()
+        self._count += 1
+        if self._count == 3:
+            raise Unavailable("the disk is full")
+        image = "sha256:" + str(self._count + 2) * 64
+        return ImageImported(image, image, (LAYER, image), 2, ImageDefaults())
+
+    async def sweep(self, *arguments: object) -> Swept:
+        await trio.lowlevel.checkpoint()
+        return Swept()
+
+
 def engine_on(kernel: FakeKernel, store: MemoryEventStore, nursery: trio.Nursery) -> Engine:
     """An engine whose kernel is recorded."""
-    images: Any = None
+    images: Any = Committing()
     files = HostFiles("nameserver 192.0.2.1\n", "127.0.0.1 localhost\n")
     recording = RecordingKernel(kernel, store.save_recording, PLACES, files)
     ids = SequentialIds(str(store.head()))
@@ -63,7 +84,7 @@ async def ask(engine: Engine, name: str, *arguments: str, request: Any = None, a
     job = Job(name, arguments, "uid=0", engine.ports.ids.new(32), request, attachments=attachments)
     try:
         return await engine.run(job)
-    except (Rejected, KernelError):
+    except (Rejected, KernelError, Unavailable):
         return None
 
 
@@ -309,3 +330,22 @@ def test_s57_an_events_strange_arguments_are_a_divergence(life: MemoryEventStore
             continue
         assert replayed is not None
         assert replayed.divergence
+
+
+async def committed(engine: Engine) -> None:
+    """Frozen, not frozen, and one that cannot be made."""
+    await started(engine)
+    for request in (Commit("docker.io/library/made:1", "first"), Commit("", "second", pause=False), Commit("", "third")):
+        job = Job("commit", ("web",), "uid=0", engine.ports.ids.new(32), request)
+        job.private = Settings(changes=("ENV TOKEN=hunter2",))
+        with suppress(Unavailable):
+            await engine.run(job)
+
+
+def test_commits_replay_and_their_secrets_are_not_recorded() -> None:
+    """The image is the one that the log names; what the image was told to say is not in the recording."""
+    store = record(committed)
+    told = replay_all(store)
+    assert [each.divergence for each in told.values() if each.divergence] == []
+    assert [name.rstrip("0123456789") for name in told].count("commit") >= 2
+    assert b"hunter2" not in b"".join(store.recording(job) or b"" for job in store.recorded_jobs())

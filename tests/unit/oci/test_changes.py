@@ -2,9 +2,9 @@
 
 import pytest
 
-from docket.domain.errors import InvalidArgument
+from docket.domain.errors import InvalidArgument, Rejected
 from docket.domain.oci.changes import InvalidChange, apply_changes
-from docket.domain.oci.image_config import Empty, ExecutionParameters
+from docket.domain.oci.image_config import Empty, ExecutionParameters, Healthcheck
 
 BASE = ExecutionParameters(env=("PATH=/bin",), cmd=("old",), working_dir="/w", labels={"a": "1"})
 
@@ -92,3 +92,39 @@ def test_s32_control_characters_and_oversized_changes_are_refused(change: str) -
     """Nothing that cannot be stored as text, or steers a terminal, becomes part of an image."""
     with pytest.raises(InvalidChange):
         changed(change)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("HEALTHCHECK NONE", Healthcheck(test=("NONE",))),
+        ("HEALTHCHECK CMD curl -f x || exit 1", Healthcheck(test=("CMD-SHELL", "curl -f x || exit 1"))),
+        (
+            'HEALTHCHECK --interval=5s --timeout=1m --retries=3 --start-period=1ms CMD ["a", "b"]',
+            Healthcheck(test=("CMD", "a", "b"), interval=5 * 10**9, timeout=60 * 10**9, retries=3, start_period=10**6),
+        ),
+    ],
+)
+def test_a_health_check_is_kept_as_docker_keeps_it(change: str, expected: Healthcheck) -> None:
+    """Both forms of the command, and its times in nanoseconds."""
+    assert apply_changes(ExecutionParameters(), [change]).healthcheck == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ("HEALTHCHECK", "requires at least one argument"),
+        ("HEALTHCHECK NONE x", "takes no arguments"),
+        ("HEALTHCHECK RUN x", "try CMD"),
+        ("HEALTHCHECK CMD", "Missing command"),
+        ("HEALTHCHECK CMD []", "Missing command"),
+        ("HEALTHCHECK --interval=5 CMD x", "missing unit"),
+        ("HEALTHCHECK --interval=1us CMD x", "less than 1ms"),
+        ("HEALTHCHECK --retries=-1 CMD x", "not negative"),
+        ("HEALTHCHECK --foo=1 CMD x", "Unknown flag"),
+    ],
+)
+def test_a_wrong_health_check_is_refused(change: str, text: str) -> None:
+    """With the reason."""
+    with pytest.raises(Rejected, match=text):
+        apply_changes(ExecutionParameters(), [change])
