@@ -135,6 +135,10 @@ class RecordedLog:
     def listen(self, hear: Callable[[Sequence[StoredEvent]], None]) -> None:
         """Nobody subscribes to a replay."""
 
+    async def settle(self) -> None:
+        """Everything is on disk as soon as it is submitted."""
+        await trio.lowlevel.checkpoint()
+
     async def append(self, batch: Batch) -> list[StoredEvent]:
         return await self.submit(batch).durable()
 
