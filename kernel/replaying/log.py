@@ -142,9 +142,6 @@ class RecordedLog:
     async def append(self, batch: Batch) -> list[StoredEvent]:
         return await self.submit(batch).durable()
 
-    async def settle(self) -> None:
-        """What is recorded is durable."""
-
     def read(
         self,
         after: int = 0,
