@@ -34,7 +34,6 @@ pytestmark = [
         (["--health-cmd", "true"], "health checks are not supported yet"),
         (["--gpus", "all"], "device requests are not supported"),
         (["--runtime", "runc"], "unknown or invalid runtime name: runc"),
-        (["--cgroup-parent", "/x"], "--cgroup-parent is not supported"),
         (["--storage-opt", "size=1g"], "--storage-opt is not supported"),
         (["--memory-swappiness", "10"], "--memory-swappiness is not supported"),
         (["--cpu-rt-runtime", "1000"], "no realtime limits"),

@@ -27,6 +27,8 @@ _MODULES = {
     "recordings": "records",
     "logs": "records",
     "archives": "archives",
+    "loads": "loads",
+    "registry": "loads",
     "filters": "texts",
     "templates": "texts",
     "documents": "documents",

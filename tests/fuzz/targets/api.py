@@ -1,9 +1,9 @@
 """Every route of the API, with any query and any body, over a whole engine on the fake kernel.
 
-An input is a series of requests: a line with method and target, and under it the body, up to a line ``---``. Each series begins
-with an image and a created container ``idle``; where ``web`` or ``EXEC`` occurs also with a running container ``web`` and an exec
-in it, for whose id ``EXEC`` stands. What a handler raises must be what the server answers by rule (`HttpError`, `Rejected`,
-`PortError`), and afterwards everything must hold that holds in a simulation.
+An input is a series of requests: a line with method, target and headers (``name:value``), and under it the body, up to a line
+``---``. Each series begins with an image and a created container ``idle``; where ``web`` or ``EXEC`` occurs also with a running
+container ``web`` and an exec in it, for whose id ``EXEC`` stands. What a handler raises must be what the server answers by rule
+(`HttpError`, `Rejected`, `PortError`), and afterwards everything must hold that holds in a simulation.
 """
 
 from __future__ import annotations
@@ -90,6 +90,19 @@ def _seeds() -> list[bytes]:
             [b"POST /containers/web/update\n" + json.dumps(_BODY["HostConfig"]).encode(), b"DELETE /containers/web?force=1\n"]
         ),
         b"POST /images/create?fromSrc=-&repo=new&changes=ENV+A%3Db\ntiny",
+        b"POST /images/create?fromImage=app&tag=1&platform=linux/amd64 x-registry-auth:eyJ1c2VybmFtZSI6ImEifQ==\n",
+        b"POST /images/tiny/push?tag=latest x-registry-auth:e30=\n",
+        b'POST /auth\n{"username":"a","password":"b","serveraddress":"r.example","email":"","identitytoken":""}',
+        b"GET /images/search?term=app&limit=5&filters={%22is-official%22:{%22true%22:true}}\n",
+        b"GET /distribution/app:1/json\n",
+        b"GET /images/get?names=tiny\n",
+        b"POST /images/load?quiet=1\ntiny",
+        b"POST /images/prune?filters={%22dangling%22:[%22false%22],%22until%22:[%221h%22]}\n",
+        b"GET /system/df?type=image&type=container\n",
+        b'POST /commit?container=web&repo=new&tag=1&comment=c&author=a&pause=1&changes=CMD+x\n{"Cmd":["x"],"Labels":{"a":"b"}}',
+        b"GET /containers/web/archive?path=/etc\n",
+        b"PUT /containers/web/archive?path=/&noOverwriteDirNonDir=1&copyUIDGID=1\n" + bytes(1024),
+        b"GET /containers/web/changes\n",
         b'GET /containers/json?filters={"name":{"web":true}}\n',
     ]
     return seeds
@@ -142,15 +155,16 @@ async def _series(data: bytes) -> None:
         routes = router(engine, KernelHistory())
         for text in data.split(_END):
             line, _, sent = text.partition(b"\n")
-            method, _, target = line.decode("latin-1").partition(" ")
-            await _answer(routes, method, target.replace(_EXEC, instance), sent)
+            method, target, *fields = [*line.decode("latin-1").split(" "), ""]
+            headers = {name.lower(): value for name, _, value in (field.partition(":") for field in fields) if name}
+            await _answer(routes, method, target.replace(_EXEC, instance), headers, sent)
         await world.settle()
         world.check(engine)
 
     await world.live(body)
 
 
-async def _answer(routes: Router, method: str, target: str, body: bytes) -> None:
+async def _answer(routes: Router, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
     """One request as the server treats it. Raises what the server would call a bug."""
     client = _Client(body)
     try:
@@ -161,7 +175,7 @@ async def _answer(routes: Router, method: str, target: str, body: bytes) -> None
             target=target,
             path=path,
             query_string=query,
-            headers={},
+            headers=headers,
             peer=Peer("unix", uid=0, gid=0, pid=1),
         )
         match = routes.match(method, path)
