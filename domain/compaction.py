@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,7 +25,7 @@ from docket.domain.log import Fate
 from docket.domain.model.engine.events import ArchivesDropped, LogSealed
 from docket.domain.model.state import EngineState
 from docket.domain.ports import EventStore
-from docket.domain.snapshots import state_at
+from docket.domain.snapshots import beginning, state_at
 
 if TYPE_CHECKING:
     from docket.domain.engine import Engine, Job
@@ -141,5 +142,24 @@ class Compaction:
             total, upto = total - seal.size, seal.last
         if upto:
             state, _ = await trio.to_thread.run_sync(state_at, store, upto)
-            event = ArchivesDropped(state.engine, upto)
-            await self._engine.append_seal(event, job, {upto: msgspec.json.encode(state)}, drop_upto=upto)
+            gone = await trio.to_thread.run_sync(_forgotten, store, state)
+            event, folds = ArchivesDropped(state.engine, upto), {upto: msgspec.json.encode(state)}
+            await self._engine.append_seal(event, job, folds, drop_upto=upto, forgotten=gone)
+
+
+def _forgotten(store: EventStore, state: EngineState) -> list[str]:
+    """The secrets that nobody can ask for once all events up to ``state`` are dropped: those of what has ended by then."""
+    before = beginning(store)
+    known = _named(before)
+    for stored in store.read(before.position, state.position, types=("ContainerCreated", "ExecCreated")):
+        known.update(_secrets(getattr(stored.event, "spec", None)))
+    return sorted(known - _named(state) - {""})
+
+
+def _named(state: EngineState) -> set[str]:
+    specs = [container.spec for container in state.containers.values()], [each.spec for each in state.execs.values()]
+    return {reference for spec in chain.from_iterable(specs) for reference in _secrets(spec)}
+
+
+def _secrets(spec: object) -> tuple[str, str]:
+    return getattr(spec, "environment", ""), getattr(spec, "arguments", "")
