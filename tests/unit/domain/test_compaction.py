@@ -23,11 +23,13 @@ from docket.cli.connect import Address, connect
 from docket.cli.offline import looked_at
 from docket.domain import compaction, snapshots
 from docket.domain.compaction import Compact, fate_in
-from docket.domain.errors import StoreFailed
+from docket.domain.errors import EventsDropped, StoreFailed
+from docket.domain.jobs.fsck import check
 from docket.domain.jobs.remove import Remove
 from docket.domain.log import Fate
 from docket.domain.model.engine.events import LogSealed
 from docket.domain.model.engine.settings import EngineSettings
+from docket.domain.snapshots import state_at
 from docket.event_store.log_reader import LogReader
 
 KEEP = 200
@@ -48,6 +50,9 @@ class Seconds:
 
     def __init__(self, seconds: int = 1_000_000) -> None:
         self._seconds = seconds
+
+    def pass_seconds(self, seconds: int) -> None:
+        self._seconds += seconds
 
     def now_ns(self) -> int:
         self._seconds += 1
@@ -144,6 +149,38 @@ async def test_a_disk_error_fails_the_job_and_nothing_else(tmp_path: Path, monke
         os.unlink(tmp_path / "log.archive")
         assert (await ask(engine, "compact", request=Compact(keep=1))).sealed > 0
         assert engine.ports.store.verify().events == engine.ports.store.head()
+
+
+async def test_archives_that_are_too_old_are_dropped(tmp_path: Path) -> None:
+    """--log-retention-days counts from an archive's newest event; the engine looks when it starts and after state snapshots."""
+    clock = Seconds()
+    async with open_engine(tmp_path / "log.db", fake_kernel(), EngineSettings(), "one", clock) as engine:
+        await import_image(engine, World())
+        await ask(engine, "compact", request=Compact(keep=1))
+        engine.settings = msgspec.structs.replace(engine.settings, log_retention_age_seconds=3_600)
+        engine.compaction.consider()
+        await ask(engine, "compact", request=Compact(keep=1))
+        assert engine.ports.store.floor() == 0
+        clock.pass_seconds(4_000)
+        engine.compaction.consider()
+        while not any(stored.event for stored in engine.ports.store.read(types=("ArchivesDropped",))):
+            await engine.changed()
+        assert engine.ports.store.floor() > 0
+
+
+async def test_a_lost_fold_of_dropped_events_is_told(tmp_path: Path) -> None:
+    """Nothing can stand in for it: fsck says so while the engine runs, and the next start is refused."""
+    path = tmp_path / "log.db"
+    async with open_engine(path, fake_kernel(), EngineSettings(log_retention_bytes=0), "one") as engine:
+        await import_image(engine, World())
+        await ask(engine, "compact", request=Compact(keep=1))
+        floor = engine.ports.store.floor()
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DELETE FROM state_snapshots")
+        (finding,) = [each for each in (await check(engine)).findings if each.area == "projection"]
+        assert f"the fold of the first {floor} events, which are no longer kept, is missing" in finding.problem
+        with pytest.raises(EventsDropped):
+            state_at(engine.ports.store)
 
 
 async def test_the_fate_of_streams(tmp_path: Path) -> None:
