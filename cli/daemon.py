@@ -169,6 +169,7 @@ async def _recover(engine: Engine, log: DaemonLog) -> None:
     )
     await ensure_base(engine, engine.job("import", ("docket/base",), "engine"))
     engine.spawn(verify_log, engine)
+    engine.compaction.consider()
 
 
 def _listen(options: DaemonOptions, engine: Engine) -> list[Listener]:

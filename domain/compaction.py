@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,7 +25,7 @@ from docket.domain.log import Fate
 from docket.domain.model.engine.events import ArchivesDropped, LogSealed
 from docket.domain.model.state import EngineState
 from docket.domain.ports import EventStore
-from docket.domain.snapshots import state_at
+from docket.domain.snapshots import beginning, state_at
 
 if TYPE_CHECKING:
     from docket.domain.engine import Engine, Job
@@ -85,13 +86,12 @@ class Compaction:
         self._asked = False
 
     def consider(self) -> None:
-        """Compact soon, when there is a whole range beyond what is to stay."""
-        engine = self._engine
-        keep = engine.settings.log_retention_events
-        if not keep or self._asked or engine.ports.store.head() - horizon(engine.ports.store) < keep + RANGE_EVENTS:
-            return
-        self._asked = True
-        engine.spawn(self._compact)
+        """Compact soon, when there is a whole range beyond what is to stay, or an archive beyond the limits."""
+        store, keep = self._engine.ports.store, self._engine.settings.log_retention_events
+        due = keep and store.head() - horizon(store) >= keep + RANGE_EVENTS
+        if not self._asked and (due or self._superfluous()):
+            self._asked = True
+            self._engine.spawn(self._compact)
 
     async def _compact(self) -> None:
         try:
@@ -120,16 +120,25 @@ class Compaction:
             if keep is None and not stays:
                 return
             upto = horizon(store) + min(left, RANGE_EVENTS)
-            state, _ = await trio.to_thread.run_sync(state_at, store, upto)
+            state, folded = await trio.to_thread.run_sync(_fold, store, upto)
             seal = await trio.to_thread.run_sync(store.archive, upto)
             event = LogSealed(state.engine, seal.first, seal.last, seal.hash.hex(), seal.digest.hex())
-            await self._engine.append_seal(event, job, {upto: msgspec.json.encode(state)}, seal=seal)
+            await self._engine.append_seal(event, job, {upto: folded}, seal=seal)
             pieces = store.trim(fate_in(state))
             while await trio.to_thread.run_sync(partial(next, pieces, 0)):
                 await trio.sleep(_PAUSE_SECONDS)
 
     async def _drop(self, job: Job) -> None:
         """Drop the oldest archives that are beyond the operator's limits. The fold of what they held stays."""
+        store, upto = self._engine.ports.store, self._superfluous()
+        if upto:
+            state, folded = await trio.to_thread.run_sync(_fold, store, upto)
+            gone = await trio.to_thread.run_sync(_forgotten, store, state)
+            event = ArchivesDropped(state.engine, upto)
+            await self._engine.append_seal(event, job, {upto: folded}, drop_upto=upto, forgotten=gone)
+
+    def _superfluous(self) -> int:
+        """The last event of the newest archive that is to be dropped; 0 for none."""
         store, settings = self._engine.ports.store, self._engine.settings
         seals = [seal for seal in store.sealed() if seal.kept]
         total, upto = sum(seal.size for seal in seals), 0
@@ -139,7 +148,27 @@ class Compaction:
             if total <= settings.log_retention_bytes and not too_old:
                 break
             total, upto = total - seal.size, seal.last
-        if upto:
-            state, _ = await trio.to_thread.run_sync(state_at, store, upto)
-            event = ArchivesDropped(state.engine, upto)
-            await self._engine.append_seal(event, job, {upto: msgspec.json.encode(state)}, drop_upto=upto)
+        return upto
+
+
+def _fold(store: EventStore, upto: int) -> tuple[EngineState, bytes]:
+    state, _ = state_at(store, upto)
+    return state, msgspec.json.encode(state)
+
+
+def _forgotten(store: EventStore, state: EngineState) -> list[str]:
+    """The secrets that nobody can ask for once all events up to ``state`` are dropped: those of what has ended by then."""
+    before = beginning(store)
+    known = _named(before)
+    for stored in store.read(before.position, state.position, types=("ContainerCreated", "ExecCreated")):
+        known.update(_secrets(getattr(stored.event, "spec", None)))
+    return sorted(known - _named(state) - {""})
+
+
+def _named(state: EngineState) -> set[str]:
+    specs = [container.spec for container in state.containers.values()], [each.spec for each in state.execs.values()]
+    return {reference for spec in chain.from_iterable(specs) for reference in _secrets(spec)}
+
+
+def _secrets(spec: object) -> tuple[str, str]:
+    return getattr(spec, "environment", ""), getattr(spec, "arguments", "")

@@ -215,12 +215,20 @@ class Engine:
         return [JobFailed(key, "StoreFailed", reason) for key in lost], self.job("recover", (), "engine")
 
     async def append_seal(
-        self, event: Event, job: Job, folds: dict[int, bytes], *, seal: Seal | None = None, drop_upto: int = 0
+        self,
+        event: Event,
+        job: Job,
+        folds: dict[int, bytes],
+        *,
+        seal: Seal | None = None,
+        drop_upto: int = 0,
+        forgotten: Sequence[str] = (),
     ) -> None:
         """Append a seal, or the end of archives, with the event that tells of it: both or neither. Raises `StoreError`."""
         self._catch_up()
         metadata = Metadata(self.ports.clock.now_ns(), job.id, job.actor)
-        await self._place(Batch((event,), metadata, folds=folds, seal=seal, drop_upto=drop_upto)).durable()
+        batch = Batch((event,), metadata, folds=folds, seal=seal, drop_upto=drop_upto, forgotten=tuple(forgotten))
+        await self._place(batch).durable()
 
     def _submit(self, events: Sequence[Event], job: Job, secrets: dict[str, bytes], *, deferred: bool = False) -> Ticket:
         metadata = Metadata(self.ports.clock.now_ns(), job.id, job.actor)

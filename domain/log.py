@@ -94,3 +94,5 @@ class Batch(msgspec.Struct, frozen=True):
     """From this commit on the range is read from its archive."""
     drop_upto: int = 0
     """From this commit on the archives of events up to here are not read any more."""
+    forgotten: tuple[str, ...] = ()
+    """References of secrets that only dropped events name: they go with them."""

@@ -70,6 +70,8 @@ class MemoryEventStore:
         self._snapshots.update(batch.folds)
         if batch.seal is not None:
             self._seals.append(batch.seal)
+        for reference in batch.forgotten:
+            self._secrets.pop(reference, None)
         if batch.drop_upto:
             self._seals[:] = [
                 msgspec.structs.replace(seal, kept=seal.kept and seal.last > batch.drop_upto) for seal in self._seals

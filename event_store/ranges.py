@@ -18,6 +18,7 @@ _COLUMNS = "first, last, hash, min_time, max_time, bytes, digest, kept"
 _INSERT = f"INSERT INTO sealed_ranges ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, 1)"
 _DROP = "UPDATE sealed_ranges SET kept = 0 WHERE last <= ? AND kept"
 _FORGET = "DELETE FROM sealed_ranges WHERE NOT kept AND last < (SELECT max(last) FROM sealed_ranges WHERE NOT kept)"
+_FORGET_SECRET = "DELETE FROM secrets WHERE reference = ?"
 _FORGET_SNAPSHOTS = "DELETE FROM state_snapshots WHERE position < ?"
 
 # The newest events of the log and the ends of ranges. The function is the writer's connection's own.
@@ -46,6 +47,7 @@ def statements(batch: Batch, taken_ns: int, schema: int) -> list[Statement]:
     for position, data in batch.folds.items():
         found.append((SAVE_SNAPSHOT, {"position": position, "taken_ns": taken_ns, "schema": schema, "data": data}))
     if batch.drop_upto:
+        found += [(_FORGET_SECRET, (reference,)) for reference in batch.forgotten]
         found += [(_DROP, (batch.drop_upto,)), (_FORGET, ()), (_FORGET_SNAPSHOTS, (batch.drop_upto,))]
     return found
 

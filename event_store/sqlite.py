@@ -128,6 +128,8 @@ class SqliteEventStore(LogReader):
         rows, events = self._sequencer.place(batch)
         self._newest = ticket = Ticket(events)
         self._recent_secrets.update(batch.secrets)
+        for reference in batch.forgotten:
+            self._recent_secrets.pop(reference, None)  # should the commit fail, the table still has it
         self._waiting += 1
         statements = ranges.statements(batch, self._clock(), self._state_schema) if batch.folds else ()
         append = Append(rows, batch.secrets, ticket, self.generation, statements)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from docket.domain.errors import CorruptEvent, PortError, StoreError
+from docket.domain.errors import CorruptEvent, EventsDropped, PortError, StoreError
 from docket.domain.jobs.images import BRINGS_IMAGES
 from docket.domain.jobs.launching import identity_of
 from docket.domain.model.container.state import Container
@@ -94,7 +94,11 @@ async def _check_projections(engine: Engine, checked: dict[str, int]) -> list[Fi
     store = engine.ports.store
     await store.settle()
     live, position = msgspec.json.encode(engine.state), engine.state.position
-    folded, findings, count = await trio.to_thread.run_sync(_fold_beside_snapshots, store, position)
+    try:
+        folded, findings, count = await trio.to_thread.run_sync(_fold_beside_snapshots, store, position)
+    except EventsDropped as error:
+        text = f"the fold of the first {error.floor} events, which are no longer kept, is missing or damaged: restore a backup"
+        return [Finding("projection", f"snapshot {error.floor}", text)]
     checked["projection"] = count + 1
     if engine.state.position == position and msgspec.json.encode(folded) != live:
         findings.append(Finding("projection", "state", f"the engine's state is not the fold of {position} events: restart it"))

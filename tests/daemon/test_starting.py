@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from docket_program import PROGRAM, environment, run_docket
 
+from docket.event_store.opening import SCHEMA
+
 pytestmark = pytest.mark.root
 
 Start = Any
@@ -87,7 +89,7 @@ def test_a_log_of_a_newer_docket_is_refused(start: Start, tmp_path: Path) -> Non
     """Nothing is changed, and the sentence says which docket to start."""
     start().ready().stop()
     change(tmp_path, "PRAGMA user_version = 99", "INSERT INTO written_by VALUES (99, '9.8.7')")
-    assert "has schema 99, written by docket 9.8.7; this docket knows schemas up to 1" in refusal(start())
+    assert f"has schema 99, written by docket 9.8.7; this docket knows schemas up to {SCHEMA}" in refusal(start())
 
 
 def test_s52_a_damaged_log_is_refused_by_the_events_number(start: Start, tmp_path: Path) -> None:

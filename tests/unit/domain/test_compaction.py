@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from tests.simulation.scenarios import ask, create, execute, import_image, settled, start
@@ -21,11 +23,13 @@ from docket.cli.connect import Address, connect
 from docket.cli.offline import looked_at
 from docket.domain import compaction, snapshots
 from docket.domain.compaction import Compact, fate_in
-from docket.domain.errors import StoreFailed
+from docket.domain.errors import EventsDropped, StoreFailed
+from docket.domain.jobs.fsck import check
 from docket.domain.jobs.remove import Remove
 from docket.domain.log import Fate
 from docket.domain.model.engine.events import LogSealed
 from docket.domain.model.engine.settings import EngineSettings
+from docket.domain.snapshots import state_at
 from docket.event_store.log_reader import LogReader
 
 KEEP = 200
@@ -44,8 +48,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 class Seconds:
     """A clock on which a second passes each time it is read."""
 
-    def __init__(self) -> None:
-        self._seconds = 1_000_000
+    def __init__(self, seconds: int = 1_000_000) -> None:
+        self._seconds = seconds
+
+    def pass_seconds(self, seconds: int) -> None:
+        self._seconds += seconds
 
     def now_ns(self) -> int:
         self._seconds += 1
@@ -111,6 +118,27 @@ async def test_compaction_is_off_when_all_events_are_to_stay(tmp_path: Path) -> 
         assert engine.ports.store.sealed() == []
 
 
+async def test_secrets_go_with_the_events_that_name_them(tmp_path: Path) -> None:
+    """The environment of a removed container goes when its events are dropped, not before; that of one that lives stays."""
+
+    def count() -> int:
+        with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
+            return int(connection.execute("SELECT count(*) FROM secrets").fetchone()[0])
+
+    async with open_engine(tmp_path / "log.db", fake_kernel(), EngineSettings(), "one") as engine:
+        await import_image(engine, World())
+        gone, stays = [await create(engine, name) for name in ("gone", "stays")]
+        references = [engine.state.containers[key].spec.environment for key in (gone, stays)]
+        await ask(engine, "remove", "gone", request=Remove())
+        before = count()
+        await ask(engine, "compact", request=Compact(keep=1))
+        assert count() == before
+        engine.settings = msgspec.structs.replace(engine.settings, log_retention_bytes=0)
+        await ask(engine, "compact", request=Compact(keep=1))
+        assert [engine.ports.store.secret(reference) is None for reference in references] == [True, False]
+        assert count() == before - 1
+
+
 async def test_a_disk_error_fails_the_job_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The archive cannot be written: the job says so, and the next one makes it."""
     async with open_engine(tmp_path / "log.db", fake_kernel(), EngineSettings(), "one") as engine:
@@ -121,6 +149,38 @@ async def test_a_disk_error_fails_the_job_and_nothing_else(tmp_path: Path, monke
         os.unlink(tmp_path / "log.archive")
         assert (await ask(engine, "compact", request=Compact(keep=1))).sealed > 0
         assert engine.ports.store.verify().events == engine.ports.store.head()
+
+
+async def test_archives_that_are_too_old_are_dropped(tmp_path: Path) -> None:
+    """--log-retention-days counts from an archive's newest event; the engine looks when it starts and after state snapshots."""
+    clock = Seconds()
+    async with open_engine(tmp_path / "log.db", fake_kernel(), EngineSettings(), "one", clock) as engine:
+        await import_image(engine, World())
+        await ask(engine, "compact", request=Compact(keep=1))
+        engine.settings = msgspec.structs.replace(engine.settings, log_retention_age_seconds=3_600)
+        engine.compaction.consider()
+        await ask(engine, "compact", request=Compact(keep=1))
+        assert engine.ports.store.floor() == 0
+        clock.pass_seconds(4_000)
+        engine.compaction.consider()
+        while not any(stored.event for stored in engine.ports.store.read(types=("ArchivesDropped",))):
+            await engine.changed()
+        assert engine.ports.store.floor() > 0
+
+
+async def test_a_lost_fold_of_dropped_events_is_told(tmp_path: Path) -> None:
+    """Nothing can stand in for it: fsck says so while the engine runs, and the next start is refused."""
+    path = tmp_path / "log.db"
+    async with open_engine(path, fake_kernel(), EngineSettings(log_retention_bytes=0), "one") as engine:
+        await import_image(engine, World())
+        await ask(engine, "compact", request=Compact(keep=1))
+        floor = engine.ports.store.floor()
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DELETE FROM state_snapshots")
+        (finding,) = [each for each in (await check(engine)).findings if each.area == "projection"]
+        assert f"the fold of the first {floor} events, which are no longer kept, is missing" in finding.problem
+        with pytest.raises(EventsDropped):
+            state_at(engine.ports.store)
 
 
 async def test_the_fate_of_streams(tmp_path: Path) -> None:
@@ -139,10 +199,9 @@ async def test_the_fate_of_streams(tmp_path: Path) -> None:
 # What clients see: the log is looked at with the API, as `docket --log DIRECTORY` does it.
 
 
-async def _history(path: Path, keep: int | None, size: int = 1 << 30) -> list[dict[str, Any]]:
-    """A small history, compacted or not; gives the events."""
-    settings = EngineSettings(log_retention_events=KEEP, log_retention_bytes=size)
-    async with open_engine(path, fake_kernel(), settings, "one", Seconds()) as engine:
+async def _history(path: Path) -> list[dict[str, Any]]:
+    """A small history; gives the events."""
+    async with open_engine(path, fake_kernel(), EngineSettings(), "one", Seconds()) as engine:
         await import_image(engine, World())
         await create(engine, "gone", ("true",))
         await create(engine, "web")
@@ -156,14 +215,18 @@ async def _history(path: Path, keep: int | None, size: int = 1 << 30) -> list[di
             await create(engine, "brief", ("true",), auto_remove=True)
             await start(engine, "brief")
             await settled(engine, "brief")
-        events = [
+        return [
             {"position": stored.position, "type": type(stored.event).__name__, "time": stored.metadata.time_ns}
             for stored in engine.ports.store.read()
         ]
+
+
+async def _go_on(path: Path, keep: int | None, size: int) -> None:
+    """The next engine, and with it a compaction or none."""
+    async with open_engine(path, fake_kernel(), EngineSettings(log_retention_bytes=size), "two", Seconds(2_000_000)) as engine:
         if keep is not None:
             done = await ask(engine, "compact", request=Compact(keep=keep))
             assert done.sealed, done
-        return events
 
 
 class Api:
@@ -186,9 +249,13 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compaction, "RANGE_EVENTS", 20)
         found = {}
+        origin = tmp_path_factory.mktemp("origin")
+        events = trio.run(_history, origin / "log.db")
         for name, keep, size in (("whole", None, 1 << 30), ("archived", 20, 1 << 30), ("dropped", 20, 0)):
             directory = tmp_path_factory.mktemp(name)
-            found[name] = (directory, trio.run(_history, directory / "log.db", keep, size))
+            shutil.copy(origin / "log.db", directory)
+            trio.run(_go_on, directory / "log.db", keep, size)
+            found[name] = (directory, events)
         return found
 
 
