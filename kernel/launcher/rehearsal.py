@@ -60,7 +60,7 @@ def _request(directory: str) -> dict[str, Any]:
     made = f"{directory}/made"
     return {
         "plan": {
-            "prepare": [["MakeDirectory", made, 0o700, False, False]],
+            "prepare": [["MakeDirectory", made, 0o700, False, False, 0, 0]],
             "process": ["Clone", [], ""],
             "settle": [],
             "inside": [["Umask", 0o22], ["Execve", _PROGRAM, ""]],

@@ -114,8 +114,9 @@ def _mount_in_helper(trees: list[int], upperdir: str, workdir: str, root: tuple[
         try:
             tree = _mount(trees, upperdir, workdir, root)
             channel.sendmsg([b"\0"], [(_SOL_SOCKET, _SCM_RIGHTS, tree.to_bytes(4, "little"))])
-        except SyscallError as error:
-            told = f"{error.syscall}\t{error.errno}\t{error.path}"
+        except OSError as error:
+            call = error.syscall if isinstance(error, SyscallError) else "mkdir"
+            told = f"{call}\t{error.errno}\t{error.filename}"
             channel.send(told.encode("utf-8", "surrogateescape")[:4096])
     finally:
         os._exit(0)
