@@ -23,7 +23,7 @@ from docket.domain.model.engine.events import EngineSwept
 from docket.domain.model.exec.events import ExecStarted
 from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.model.job.events import JobCompleted, JobFailed
-from docket.domain.ports import EventStore
+from docket.domain.ports import EventStore, Swept
 from docket.kernel.recording.format import Call
 from docket.kernel.replaying.divergence import ReplayDiverged
 
