@@ -32,6 +32,8 @@ _PIECE = 1 << 18
 
 def _save(context: Context, options: Options) -> int:
     output = options["output"]
+    if output and os.path.exists(output) and not os.path.isfile(output):
+        raise CliError(f"cannot save to {printable(output)}: it is no regular file")
     if not output and os.isatty(1):
         raise CliError("cowardly refusing to save to a terminal: use the -o flag or redirect")
     query = [("names", name) for name in options.args]

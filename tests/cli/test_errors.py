@@ -35,6 +35,8 @@ Docket = Callable[..., "subprocess.CompletedProcess[str]"]
         (("ps", "x"), 1, "docket: 'docket ps' accepts no arguments"),
         (("rename", "a"), 1, "docket: 'docket rename' requires 2 arguments"),
         (("images", "a", "b"), 1, "docket: 'docket images' requires at most 1 argument"),
+        (("save", "-o", "/dev/null", "x"), 1, "cannot save to /dev/null: it is no regular file"),
+        (("save",), 1, "docket: 'docket save' requires at least 1 argument"),
         (("frob",), 1, "docket: unknown command: docket frob"),
         (("container", "frob"), 1, "docket: unknown command: docket container frob"),
         (("-Q", "ps"), 125, "unknown shorthand flag: 'Q' in -Q"),
