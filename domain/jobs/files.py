@@ -12,7 +12,7 @@ import msgspec
 
 from docket.domain.container_files import ContainerFiles, ContainerTree, Extraction, FileChange, PathStat
 from docket.domain.engine import Engine, Job
-from docket.domain.errors import Rejected, Unavailable
+from docket.domain.errors import Rejected, Unavailable, Unsupported
 from docket.domain.jobs.launching import identity_of
 from docket.domain.model import texts
 from docket.domain.model.container.state import Container
@@ -56,11 +56,16 @@ def tree_of(engine: Engine, container: Container, reference: str, *, alone: bool
     """What a look at the container's files needs to know; ``alone`` without what is mounted on its root."""
     places, spec = engine.ports.places, container.spec
     lowerdirs = engine.ports.rootfs.lowerdirs(container.layers)
-    view = views.readable(container.id, lowerdirs, places) if alone else views.writable(container.id, spec, lowerdirs, places)
+    # In the root of a process with mapped ids all owners are others; on disk they are the image's.
+    apart = container.alive and spec.id_maps is not None
+    if alone or apart:
+        view = views.readable(container.id, lowerdirs, places)
+    else:
+        view = views.writable(container.id, spec, lowerdirs, places)
     return ContainerTree(
         container.id,
         reference,
-        identity_of(container) if container.alive else None,
+        identity_of(container) if container.alive and not apart else None,
         view,
         f"{places.container(container.id)}/upper",
         lowerdirs,
@@ -112,6 +117,8 @@ async def put(engine: Engine, job: Job) -> None:
     """Unpack an archive in a directory of the container that the first argument names."""
     request: Put = job.request
     container = await settled(engine, job.arguments[0])
+    if container.alive and container.spec.id_maps is not None:
+        raise Rejected(Unsupported("cp into a running container with mapped ids is not supported yet: stop it first"))
     with _held(engine, container):
         await files(engine).write(tree_of(engine, container, job.arguments[0]), request.path, request.chunks, request.how)
 

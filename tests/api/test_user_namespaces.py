@@ -215,3 +215,19 @@ def test_a_filesystem_without_id_mapping_is_refused_with_the_reason(tmp_path: Pa
     )  # fmt: skip
     assert done.returncode == 1
     assert f"userns-remap: {data} cannot have other ids" in done.stderr
+
+
+def test_files_of_a_container_have_the_images_owners(daemon: Daemon) -> None:
+    """What is looked at, copied out and committed belongs to whom it belongs inside; a running one is not copied into."""
+    name = daemon.out("run", "-d", "docket/base", "sh", "-c", "echo x > /f; chown 5:6 /f; echo ready; sleep 1000")
+    while "ready" not in daemon.out("logs", name):
+        pass
+    archive = daemon.docker("cp", f"{name}:/f", "-").stdout
+    assert (int(archive[108:115], 8), int(archive[116:123], 8)) == (5, 6)
+    assert daemon.out("diff", name) == "A /f"
+    status, answer = daemon.request("PUT", f"/containers/{name}/archive?path=/")
+    assert (status, "mapped ids" in answer["message"]) == (501, True)
+    daemon.out("commit", name, "mapped:1")
+    assert daemon.out("run", "--rm", "mapped:1", "stat", "-c", "%u:%g", "/f") == "5:6"
+    daemon.out("rm", "-f", name)
+    daemon.out("rmi", "mapped:1")
