@@ -43,7 +43,7 @@ from docket.kernel.linux.sampling import read_text
 from docket.kernel.linux.views import LinuxViews
 from docket.kernel.recording.kernel import RecordingKernel
 
-_STATE_SCHEMA = 1
+_STATE_SCHEMA = 2
 
 
 class SystemClock:

@@ -90,6 +90,16 @@ def test_no_new_privileges(daemon: Daemon) -> None:
     daemon.out("rm", "-f", made)
 
 
+def test_a_privileged_exec_has_every_capability(daemon: Daemon) -> None:
+    """And nothing else that its container has not: the filter stays."""
+    made = daemon.out("run", "-d", "docket/base", "sleep", "1000")
+    bounding = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapBnd")).split()[1]
+    for options, mask in ((["--privileged"], bounding), ([], "00000000a80425fb")):
+        seen = daemon.out("exec", *options, made, "grep", "-E", "CapEff|CapBnd|Seccomp:", "/proc/self/status")
+        assert [line.split()[1] for line in seen.splitlines()] == [mask, mask, "2"]
+    daemon.out("rm", "-f", made)
+
+
 def test_the_cgroup_namespace(daemon: Daemon) -> None:
     """Private by default: the container sees itself as the root. The host's shows the whole path; neither is writable."""
     look = ("docket/base", "sh", "-c", "grep ^0: /proc/self/cgroup; echo 0 > /sys/fs/cgroup/cgroup.procs")
