@@ -99,7 +99,10 @@ class TlsEngine:
         pump(tls.do_handshake)
         text = b""
         while b"\r\n\r\n" not in text:
-            text += pump(lambda: tls.read(65536))
+            received = pump(lambda: tls.read(65536))
+            if not received:
+                return
+            text += received
         path = text.split(b" ")[1].partition(b"?")[0].decode().removeprefix("/v1.50")
         if path == "/containers/json":
             import json

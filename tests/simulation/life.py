@@ -16,6 +16,9 @@ unwind: that is what os._exit means.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import msgspec
 import trio
 
@@ -42,6 +45,19 @@ class Life:
         self.points: list[Point] = []
         self.dead = False
         self.scope = trio.CancelScope()
+        self._waits: set[trio.CancelScope] = set()
+
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        """A wait for the outside, which ends with the life even where it is shielded: a dead process waits for nothing."""
+        self.check()
+        with trio.CancelScope() as scope:
+            self._waits.add(scope)
+            try:
+                yield
+            finally:
+                self._waits.discard(scope)
+        self.check()
 
     def passes(self, when: str, what: str) -> bool:
         """Pass a point; True when it was the last one."""
@@ -67,3 +83,5 @@ class Life:
         """From now on nothing that the engine does has an effect."""
         self.dead = True
         self.scope.cancel()
+        for scope in self._waits:
+            scope.cancel()

@@ -35,7 +35,8 @@ class MortalTicket:
         self._inner, self._life, self._what, self._acknowledged = inner, life, what, acknowledged
 
     async def durable(self) -> list[StoredEvent]:
-        events = await self._inner.durable()
+        with self._life.wait():
+            events = await self._inner.durable()
         self._life.point("durable", self._what)
         self._acknowledged(events)
         return events
