@@ -11,6 +11,7 @@ from typing import Any
 from docket.domain.errors import InvalidArgument, Rejected
 
 Body = dict[str, Any]
+_SHOWN_BITS = 128
 _LARGEST = 1 << 63
 
 
@@ -46,7 +47,9 @@ def integer(body: Body, key: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise wrong(f"{key} must be an integer")
     if not -_LARGEST <= value < _LARGEST:
-        raise wrong(f"{key} is out of range: {value}")
+        # Python refuses to write a number of thousands of digits.
+        shown = str(value) if value.bit_length() <= _SHOWN_BITS else f"a number of {value.bit_length()} bits"
+        raise wrong(f"{key} is out of range: {shown}")
     return value
 
 

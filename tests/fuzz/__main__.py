@@ -19,6 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="fuzz what reads strangers' input")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=" ".join(names()))
     parser.add_argument("--seconds", type=float, default=60, help="for each target (60)")
+    parser.add_argument("--inputs", type=int, default=1 << 62, help="for each target, at most (no limit)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="targets at once")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--input", help="one input, as a finding prints it, or @FILE")
@@ -33,10 +34,10 @@ def main() -> int:
         return 0 if show(find(targets[0]), _input(options.input)) else 1
     seed = SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
     if len(targets) > 1:
-        return _side_by_side(targets, options.seconds, options.jobs, seed)
+        return _side_by_side(targets, options.seconds, options.inputs, options.jobs, seed)
     start = time.monotonic()
     target = find(targets[0])
-    outcome = campaign(target, options.seconds, seed)
+    outcome = campaign(target, options.seconds, seed, options.inputs)
     return 0 if report(target, outcome, time.monotonic() - start) else 1
 
 
@@ -47,12 +48,13 @@ def _input(text: str) -> bytes:
         return file.read()
 
 
-def _side_by_side(targets: list[str], seconds: float, jobs: int, seed: int) -> int:
+def _side_by_side(targets: list[str], seconds: float, inputs: int, jobs: int, seed: int) -> int:
     """Each target in a process of its own: one's memory and signals are nothing to another."""
     print(f"fuzz: {len(targets)} targets, {seconds:g} s each, {jobs} at once, seed {seed}", flush=True)
 
     def run(name: str) -> int:
-        command = [sys.executable, "-m", "tests.fuzz", name, "--seconds", str(seconds), "--seed", str(seed)]
+        limits = ["--seconds", str(seconds), "--inputs", str(inputs), "--seed", str(seed)]
+        command = [sys.executable, "-m", "tests.fuzz", name, *limits]
         return subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
 
     with ThreadPoolExecutor(max(1, jobs)) as pool:
