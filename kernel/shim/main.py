@@ -49,12 +49,19 @@ def run(control: int, request_fd: int) -> None:
     syscalls.prctl(abi.PR_SET_CHILD_SUBREAPER, 1)
     request = loads(_read_all(request_fd))
     os.close(request_fd)
-    shim = Shim(_socket.socket(fileno=control), request)
+    channel = _socket.socket(fileno=control)
+    shim: Shim | None = None
     try:
+        shim = Shim(channel, request)
         shim.live()
     except BaseException as error:
-        shim.tell({"broken": f"{type(error).__name__}: {error}"})
+        tell = shim.tell if shim is not None else lambda message: _send(channel, message)
+        tell({"broken": f"{type(error).__name__}: {error}"})
         raise
+
+
+def _send(channel: _socket.socket, message: dict[str, Any]) -> None:
+    channel.send(dumps(message).encode())
 
 
 def _read_all(fd: int) -> str:
@@ -348,7 +355,7 @@ class Shim:
         if self._control is None:
             return
         try:
-            self._control.send(dumps(message).encode())
+            _send(self._control, message)
         except OSError:
             self._close_control()
 

@@ -15,7 +15,7 @@ from docket.domain.plan import operations as op
 from docket.domain.plan.operations import Plan
 from docket.domain.ports import Found, Launch, LogSettings
 from docket.kernel.linux import kernel as linux_kernel
-from docket.kernel.linux import launching
+from docket.kernel.linux import launching, shim_directory
 from docket.kernel.linux.kernel import LinuxKernel
 
 pytestmark = pytest.mark.root
@@ -68,3 +68,12 @@ async def test_a_shim_that_fails_says_why(tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match=r"FileNotFoundError: .*missing/log"):
             await kernel.launch(launch)
         assert os.listdir(tmp_path / "shims") == []
+
+
+async def test_a_shim_that_cannot_begin_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also before it serves anything, here because its directory is another one by now."""
+    made = shim_directory.make
+    monkeypatch.setattr(shim_directory, "make", lambda path: made(path) + 1)
+    async with LinuxKernel.open() as kernel:
+        with pytest.raises(Unavailable, match=r"FileNotFoundError: .*shims/box"):
+            await kernel.launch(_launch(tmp_path))
