@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 
 from docket.adapters.files.looking import RESOLVE, Foreign, Name, look, not_found, refusal
-from docket.adapters.images.decompress import MAGIC_LENGTH, compression_of, decompressed
+from docket.adapters.images.decompress import beginning, compression_of, decompressed
 from docket.adapters.images.errors import InvalidArchive, disk_errors
 from docket.adapters.images.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 from docket.adapters.images.paths import show
@@ -108,15 +108,11 @@ def _user_file(root: int, path: bytes) -> bytes:
 def _unpack(
     root: int, directory: int, name: Name, chunks: Iterator[bytes], how: Extraction, owner: tuple[int, int] | None
 ) -> None:
-    head = b""
-    for chunk in chunks:
-        head += chunk
-        if len(head) >= MAGIC_LENGTH:
-            break
+    head, chunks = beginning(chunks)
     if not head:
         return
     limits = TarLimits()
-    stream = ByteStream(decompressed(_rest(head, chunks), compression_of(head)), limits.total_bytes)
+    stream = ByteStream(decompressed(chunks, compression_of(head)), limits.total_bytes)
     reader = TarReader(stream, limits)
     tree = _ContainerTree(directory, root, name.joined)
     unpacker = _Extractor(reader, tree, how.keep_kinds, owner)
@@ -127,11 +123,6 @@ def _unpack(
         stream.drain()
     finally:
         tree.close()
-
-
-def _rest(head: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    yield head
-    yield from chunks
 
 
 class _ContainerTree(Tree):

@@ -18,7 +18,7 @@ import msgspec
 from docket.adapters.images.content_store import BlobWriter, ContentStore
 from docket.adapters.images.decompress import gzip_library
 from docket.adapters.images.errors import InvalidArchive, disk_errors
-from docket.adapters.images.importer import ImportedImage
+from docket.adapters.images.importer import ImportedImage, put_documents
 from docket.adapters.images.layers import OverlaySnapshotter
 from docket.adapters.images.pack import Packing, gathered, pack_tree
 from docket.adapters.images.tar_reader import ByteStream, TarLimits, TarReader
@@ -29,9 +29,9 @@ from docket.domain.layer_commit import LayerCommit
 from docket.domain.oci.chain_id import chain_ids
 from docket.domain.oci.descriptor import Descriptor
 from docket.domain.oci.digest import Digest, digest_of, parse_digest
-from docket.domain.oci.image_config import History, ImageConfig, RootFS, decode_image_config, encode_image_config
+from docket.domain.oci.image_config import History, ImageConfig, RootFS, decode_image_config
 from docket.domain.oci.layer import DOCKER_TAR_GZIP, TAR_GZIP
-from docket.domain.oci.manifest import MAX_LAYERS, OCI_CONFIG, OCI_MANIFEST, Manifest
+from docket.domain.oci.manifest import MAX_LAYERS, Manifest
 from docket.domain.oci.strict_json import InvalidDocument, decode_strict
 
 EMPTY_LAYER = digest_of(END)
@@ -104,11 +104,7 @@ class ImageCommitter:
             return _Layer(diff_id, descriptor, unpacked)
 
     def _stored(self, config: ImageConfig, layers: tuple[Descriptor, ...], layer: _Layer, parent_size: int) -> ImportedImage:
-        config_bytes = encode_image_config(config)
-        image_id = self._store.put(config_bytes)
-        manifest = Manifest(2, Descriptor(OCI_CONFIG, image_id, len(config_bytes)), layers, OCI_MANIFEST)
-        manifest_bytes = msgspec.json.encode(manifest, order="sorted")
-        descriptor = Descriptor(OCI_MANIFEST, self._store.put(manifest_bytes), len(manifest_bytes))
+        config_bytes, image_id, descriptor = put_documents(self._store, config, layers)
         return ImportedImage(
             image_id,
             config,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import enum
+import itertools
 import lzma
 import sys
 import zlib
@@ -48,6 +49,16 @@ class Compression(enum.Enum):
 
 
 MAGIC_LENGTH = 6
+
+
+def beginning(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """The first bytes, enough for `compression_of` where there are as many, and the stream with them still in it."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= MAGIC_LENGTH:
+            break
+    return head, itertools.chain([head], chunks)
 
 
 def compression_of(head: bytes) -> Compression:

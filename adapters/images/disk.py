@@ -31,7 +31,12 @@ def make_directory(name: str | bytes, mode: int = DIRECTORY_MODE, directory: int
     else:
         if durable:
             _sync_parent(name, directory)
-    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    return _with_mode(os.open(name, flags, dir_fd=directory), mode)
+
+
+def _with_mode(descriptor: int, mode: int) -> int:
+    """The descriptor, whose file has exactly ``mode`` now, whatever the umask (S39); closed when that fails."""
     try:
         os.fchmod(descriptor, mode)
     except BaseException:
@@ -55,25 +60,13 @@ def _sync_parent(name: str | bytes, directory: int | None) -> None:
 def new_file(directory: int, name: str, mode: int = FILE_MODE) -> int:
     """Creates the file, which must not exist, with exactly ``mode``; returns a descriptor for reading and writing."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(name, flags, 0o600, dir_fd=directory)
-    try:
-        os.fchmod(descriptor, mode)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return _with_mode(os.open(name, flags, 0o600, dir_fd=directory), mode)
 
 
 def open_or_make_file(directory: int, name: str, mode: int = FILE_MODE) -> int:
     """Opens the file for reading and writing at its beginning; one that is not there is made with exactly ``mode``."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(name, flags, 0o600, dir_fd=directory)
-    try:
-        os.fchmod(descriptor, mode)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return _with_mode(os.open(name, flags, 0o600, dir_fd=directory), mode)
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:

@@ -12,13 +12,12 @@ raises, neither a half layer nor a half blob is left. Whole blobs that no event 
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from docket.adapters.images.content_store import BlobWriter, ContentStore
-from docket.adapters.images.decompress import MAGIC_LENGTH, Compression, compression_of, decompressed
+from docket.adapters.images.decompress import Compression, beginning, compression_of, decompressed
 from docket.adapters.images.errors import InvalidArchive, disk_errors
 from docket.adapters.images.layers import OverlaySnapshotter
 from docket.adapters.images.tar_reader import ByteStream, TarLimits, TarReader
@@ -113,12 +112,7 @@ class ImageImporter:
             return _Layer(Descriptor(_MEDIA_TYPES.get(kind, TAR), digest, blob.size), diff_id, unpacked)
 
     def _store_image(self, config: ImageConfig, layer: _Layer) -> ImportedImage:
-        config_bytes = encode_image_config(config)
-        image_id = self._store.put(config_bytes)
-        config_descriptor = Descriptor(OCI_CONFIG, image_id, len(config_bytes))
-        manifest = Manifest(2, config_descriptor, (layer.descriptor,), OCI_MANIFEST)
-        manifest_bytes = msgspec.json.encode(manifest, order="sorted")
-        manifest_descriptor = Descriptor(OCI_MANIFEST, self._store.put(manifest_bytes), len(manifest_bytes))
+        config_bytes, image_id, manifest_descriptor = put_documents(self._store, config, (layer.descriptor,))
         return ImportedImage(
             image_id,
             config,
@@ -131,16 +125,21 @@ class ImageImporter:
         )
 
 
+def put_documents(store: ContentStore, config: ImageConfig, layers: tuple[Descriptor, ...]) -> tuple[bytes, Digest, Descriptor]:
+    """Stores an image's config and manifest; ``(config, image id, manifest)``."""
+    config_bytes = encode_image_config(config)
+    image_id = store.put(config_bytes)
+    manifest = Manifest(2, Descriptor(OCI_CONFIG, image_id, len(config_bytes)), layers, OCI_MANIFEST)
+    manifest_bytes = msgspec.json.encode(manifest, order="sorted")
+    return config_bytes, image_id, Descriptor(OCI_MANIFEST, store.put(manifest_bytes), len(manifest_bytes))
+
+
 def peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     """Returns the first bytes, and the stream with them still in it; raises `InvalidArchive` if there are none."""
-    head = b""
-    for chunk in chunks:
-        head += chunk
-        if len(head) >= MAGIC_LENGTH:
-            break
+    head, chunks = beginning(chunks)
     if not head:
         raise InvalidArchive("it is empty")
-    return head, itertools.chain([head], chunks)
+    return head, chunks
 
 
 def written(chunks: Iterator[bytes], blob: BlobWriter) -> Iterator[bytes]:

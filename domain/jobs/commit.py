@@ -11,6 +11,7 @@ import trio
 
 from docket.domain.engine import Engine, Job
 from docket.domain.errors import Conflict, PortError, Rejected
+from docket.domain.jobs.pause import freeze
 from docket.domain.layer_commit import LayerCommit
 from docket.domain.model import texts
 from docket.domain.model.container import events
@@ -99,12 +100,7 @@ async def _image(engine: Engine, job: Job, container: Container, layer: LayerCom
     """The image, made while the container is frozen if its intent says so; it is thawed again whatever becomes of the image."""
     if not pauses:
         return await engine.ports.images.commit(layer)
-    try:
-        await engine.ports.kernel.freeze(container.cgroup)
-    except PortError as error:
-        await engine.record([events.ContainerPauseFailed(container.id, str(error))], job)
-        raise
-    await engine.record([events.ContainerPaused(container.id)], job)
+    await freeze(engine, job, container)
     try:
         return await engine.ports.images.commit(layer)
     finally:

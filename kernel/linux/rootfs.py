@@ -91,18 +91,16 @@ def mount_overlay(context: Context, lowerdirs: list[str], upperdir: str, workdir
         tree = syscalls.fsmount(fd)
     finally:
         os.close(fd)
-    try:
-        point = syscalls.openat2(abi.AT_FDCWD, target, abi.O_PATH, 0)
-        try:
-            syscalls.move_mount(tree, point, target)
-        finally:
-            os.close(point)
-    finally:
-        os.close(tree)
+    _attach(tree, target)
 
 
 def attach_overlay(context: Context, target: str) -> None:
     tree = context.take(OVERLAY, False, "private")
+    _attach(tree, target)
+
+
+def _attach(tree: int, target: str) -> None:
+    """Mount the detached tree, and close it."""
     try:
         point = syscalls.openat2(abi.AT_FDCWD, target, abi.O_PATH, 0)
         try:

@@ -27,6 +27,7 @@ class ShimConnection:
         self.broken = ""
 
     def hear(self, message: dict[str, Any]) -> None:
+        """Take in what the shim has told."""
         if "exited" in message:
             told = message["exited"]
             self.exit = Exit(told["code"], told["oom"], told["time_ns"])
@@ -38,6 +39,7 @@ class ShimConnection:
             self.answered.set()
 
     def lost(self) -> None:
+        """The shim is gone: nobody waits for it any longer."""
         self.answered.set()
         self.ended.set()
 
@@ -90,5 +92,6 @@ class ShimConnection:
                 await trio.lowlevel.wait_writable(self.socket)
 
     def close(self) -> None:
+        """Let the shim go; whoever receives from it is told."""
         trio.lowlevel.notify_closing(self.socket)
         self.socket.close()
