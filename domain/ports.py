@@ -143,6 +143,8 @@ class Launch(msgspec.Struct, frozen=True):
     attachments: tuple[Attachment, ...] = ()
     cgroup: str = ""
     """The cgroup that the process's out-of-memory kills are read from."""
+    beside: str = ""
+    """The key of the process whose shim is to keep this one too (an exec's container); empty: a shim of its own."""
 
 
 class Launched(msgspec.Struct, frozen=True):

@@ -102,6 +102,7 @@ def _launch(engine: Engine, job: Job, exec_id: str) -> Launch:
         stdin_once=True,
         attachments=job.attachments,
         cgroup=container.cgroup,
+        beside=container.id,
     )
 
 

@@ -182,6 +182,8 @@ class FakeKernel:
 
     async def launch(self, launch: Launch) -> Launched:
         async with self._call(launch.key, "launch", launch.plan.inside[-1].describe()):
+            if launch.beside:
+                self._shim(launch.beside)
             shim = self._shims.open(launch)
             task = Task(shim.process, shim.streams, launch.environment, launch.arguments)
             results: list[OperationResult] = []

@@ -1,4 +1,4 @@
-"""The shims of the model: one per launched process, keeping its streams, its log and its exit status.
+"""The shims of the model: one per container, keeping the streams, log and exit status of its first process and of its execs.
 
 A shim outlives the engine. Which of them an engine knows (`Shims.known`) is the engine's memory, and is lost with it.
 """
@@ -21,7 +21,7 @@ from docket.kernel.fake.task import Task
 
 
 class Shim:
-    """One shim."""
+    """A shim's part for one process: what `docket.kernel.shim.keeper` is on Linux. An exec's has its container's ``process``."""
 
     def __init__(self, launch: Launch, process: Process, streams: Streams) -> None:
         self.launch = launch
@@ -55,8 +55,7 @@ class Shims(Observer):
         parent, _, name = launch.directory.rstrip("/").rpartition("/")
         directory_at(directory_at(self._model.files, parent), name, 0o700)
         self._traces[launch.directory] = "directory"
-        process = self._model.processes.fork(self._model.init, (), self._model.clock.now_ns(), into={})
-        process.args = ("docket-shim",)
+        process = self._process_for(launch)
         settings = launch.log
 
         run = launch.run
@@ -89,16 +88,29 @@ class Shims(Observer):
         shim.started = process
         self.known[shim.launch.key] = shim
 
-    def failed(self, shim: Shim, task: Task) -> None:
-        """The plan of a shim failed: the process and the shim end, and leave no directory."""
-        self.killed(shim, task)
-        self._remove(shim.launch.directory)
+    def _process_for(self, launch: Launch) -> Process:
+        beside = self.known.get(launch.beside)
+        if beside is not None and beside.process.alive:
+            return beside.process
+        process = self._model.processes.fork(self._model.init, (), self._model.clock.now_ns(), into={})
+        process.args = ("docket-shim",)
+        return process
 
-    def killed(self, shim: Shim, task: Task) -> None:
-        """A shim is killed while it performs its plan; what it prepared stays."""
+    def failed(self, shim: Shim, task: Task) -> None:
+        """The plan of a shim failed: the process ends, a shim of its own too, and no directory is left."""
         if task.process is not None:
             self._model.processes.end(task.process, 128 + 9)
         self._end(shim)
+        self._remove(shim.launch.directory)
+
+    def killed(self, shim: Shim, task: Task) -> None:
+        """A shim is killed while it performs a plan: what it keeps ends with it, and nobody learns how. What was prepared stays."""
+        if task.process is not None:
+            self._model.processes.end(task.process, 128 + 9)
+        for kept in [kept for kept in self._by_directory.values() if kept.process is shim.process]:
+            self._end(kept)
+            if kept.started is not None:
+                self._model.processes.end(kept.started, 128 + 9)
 
     def power_off(self) -> None:
         """Nothing of any shim is left."""
@@ -113,7 +125,12 @@ class Shims(Observer):
         shim.streams.close()
         if shim.launch.log is not None and shim.exit is None:
             self._logs.close(shim.launch.log.path)
-        if shim.process.alive:
+        self._let_go(shim)
+
+    def _let_go(self, shim: Shim) -> None:
+        """A shim's process ends when it keeps no living process any longer."""
+        kept = (other for other in self._by_directory.values() if other is not shim and other.exit is None)
+        if shim.process.alive and not any(other.process is shim.process for other in kept):
             self._model.processes.end(shim.process, 0)
 
     def process_ended(self, process: Process) -> None:
@@ -132,7 +149,7 @@ class Shims(Observer):
         self._traces[launch.exit_file] = "exit file"
         if launch.log is not None:
             self._logs.close(launch.log.path)
-        self._model.processes.end(shim.process, 0)
+        self._let_go(shim)
         shim.ended.set()
 
     def _oom_killed(self, cgroup: str) -> bool:

@@ -98,7 +98,7 @@ def _live(directory: str) -> None:
     os.close(int.from_bytes(rights[0][2], "little"))
     client.shutdown(_socket.SHUT_WR)
     daemon.send(b'{"release":true}')
-    Shim(control, loads(dumps(_request(directory)))).live()
+    Shim().live(control, loads(dumps(_request(directory))))
     daemon.close()
     client.close()
 

@@ -85,6 +85,7 @@ class LinuxKernel:
     # Launching.
 
     async def launch(self, launch: Launch) -> Launched:
+        keeping = self._shim(launch.beside) if launch.beside else None
         with _calls("start a shim", launch.directory):
             inode = shim_directory.make(launch.directory)
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -93,7 +94,10 @@ class LinuxKernel:
             with theirs:
                 for attachment in launch.attachments:
                     await shim.attach(attachment)
-                self._launcher.launch(theirs, _request(launch, inode))
+                if keeping is None:
+                    self._launcher.launch(theirs, _request(launch, inode))
+                else:
+                    await _launch_beside(keeping, theirs, launch, inode)
         self._shims[launch.key] = shim
         self._nursery.start_soon(shim.listen)
         await shim.answered.wait()
@@ -217,6 +221,15 @@ class LinuxKernel:
             return self._shims[key]
         except KeyError:
             raise Unavailable(f"no shim of {key} is known to this engine") from None
+
+
+async def _launch_beside(shim: ShimConnection, control: socket.socket, launch: Launch, inode: int) -> None:
+    try:
+        await shim.launch(control, _request(launch, inode))
+    except (OSError, trio.ClosedResourceError) as error:
+        with suppress(OSError):
+            shim_directory.remove(launch.directory)
+        raise Unavailable(f"the process beside which {launch.key} was to start has ended") from error
 
 
 def _request(launch: Launch, inode: int) -> bytes:

@@ -6,6 +6,8 @@ import array
 import os
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import docket
 from docket.kernel.linux.sealed import interpreter_path, sealed_interpreter
@@ -47,18 +49,13 @@ class Launcher:
 
         Raises `OSError`.
         """
-        memory = os.memfd_create("docket-launch", os.MFD_CLOEXEC)
-        try:
-            os.write(memory, request)
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [control.fileno(), memory]))]
+        with rights_of(control, request) as rights:
             try:
                 self._channel.sendmsg([b"launch"], rights)
             except (BrokenPipeError, ConnectionResetError):
                 self.close()
                 self._spawn()
                 self._channel.sendmsg([b"launch"], rights)
-        finally:
-            os.close(memory)
 
     def close(self) -> None:
         """Let the launcher end, and reap it. Shims live on. Calling it twice is fine."""
@@ -66,3 +63,14 @@ class Launcher:
         if self.pid:
             os.waitpid(self.pid, 0)
             self.pid = 0
+
+
+@contextmanager
+def rights_of(control: socket.socket, request: bytes) -> Iterator[list[tuple[int, int, bytes | array.array[int]]]]:
+    """What a launch is sent with, for `socket.sendmsg`: the control socket, and a memfd with the request. Raises `OSError`."""
+    memory = os.memfd_create("docket-launch", os.MFD_CLOEXEC)
+    try:
+        os.write(memory, request)
+        yield [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [control.fileno(), memory]))]
+    finally:
+        os.close(memory)

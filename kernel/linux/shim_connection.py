@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import trio
 
 from docket.domain.errors import Unavailable
 from docket.domain.ports import Attachment, Exit
+from docket.kernel.linux.launching import rights_of
 
 _MESSAGE = 262_144
 
@@ -68,7 +70,7 @@ class ShimConnection:
             "past_after": attachment.past_after,
         }
         descriptor = attachment.endpoint.fileno().to_bytes(4, "little")
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)]
+        rights: list[tuple[int, int, bytes | array.array[int]]] = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)]
         try:
             await self.send({"attach": settings}, rights)
         except (OSError, trio.ClosedResourceError) as error:
@@ -76,12 +78,17 @@ class ShimConnection:
         finally:
             attachment.endpoint.close()
 
+    async def launch(self, control: socket.socket, request: bytes) -> None:
+        """Have the shim keep one more process, which is asked by ``control``. Raises as `send`."""
+        with rights_of(control, request) as rights:
+            await self.send({"launch": True}, rights)
+
     async def receive(self) -> bytes:
         """The next message; empty when the shim is gone. Raises `OSError` and trio.ClosedResourceError."""
         await trio.lowlevel.wait_readable(self.socket)
         return self.socket.recv(_MESSAGE)
 
-    async def send(self, message: dict[str, Any], rights: Sequence[tuple[int, int, bytes]] = ()) -> None:
+    async def send(self, message: dict[str, Any], rights: Sequence[tuple[int, int, bytes | array.array[int]]] = ()) -> None:
         """Send a message; waits only while the shim has not read the ones before. Raises as `receive`."""
         data = msgspec.json.encode(message)
         while True:

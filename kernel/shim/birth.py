@@ -52,6 +52,11 @@ class Birth:
         self.pid = 0
         self.pidfd = -1
         self.master = -1
+        self.status = -1
+        """The status pipe, from `begin` to `conclude`: readable when the new process has something to say."""
+        self._said = bytearray()
+        self._done: list[Operation] = []
+        """The undos of what was prepared."""
         for operation in self.inside:
             if operation[0] == "LoadSeccomp":
                 process.prepare_seccomp(operation[1], a2b_base64(operation[1]))
@@ -67,17 +72,65 @@ class Birth:
                 return operation[1], operation[2]
         return 0, 0
 
-    def perform(self, wire: Callable[[], None]) -> None:
-        """Make the process; ``wire`` is called in it and gives it its standard streams. Raises `Failed`."""
-        done: list[Operation] = []
+    def begin(self, wire: Callable[[], None]) -> None:
+        """Make the process, which goes on alone; ``wire`` is called in it and gives it its standard streams. Raises `Failed`."""
         try:
             for operation, undo in zip(self.prepare, self.undo, strict=True):
                 if self._step(operation) and undo is not None:
-                    done.append(undo)
+                    self._done.append(undo)
             self._start(wire)
         except SyscallError as error:
-            self._take_back(done)
-            raise Failed from error
+            self._fail(error)
+
+    def told(self) -> bool:
+        """Take in what the new process says on `status`, which never waits; True when it has said everything."""
+        while True:
+            try:
+                chunk = os.read(self.status, 65_536)
+            except BlockingIOError:
+                return False
+            if not chunk:
+                return True
+            self._said += chunk
+
+    def conclude(self) -> None:
+        """The process runs its program now, and `master` is its terminal. Raises `Failed`."""
+        try:
+            self._read_status()
+            self.master = _receive_descriptor(self._ours)
+        except SyscallError as error:
+            self._kill()
+            self._fail(error)
+        self._close()
+
+    def give_up(self) -> None:
+        """Kill the process, without waiting for its end."""
+        os.kill(self.pid, 9)
+        self._close()
+
+    def _fail(self, error: SyscallError) -> NoReturn:
+        self._let_go()
+        self._close()
+        for undo in reversed(self._done):
+            try:
+                perform(self.context, undo)
+            except SyscallError as failure:
+                # A failing undo does not stop the others, and is told as a line of its own.
+                self.lines.append(_line(-1, 0, failure))
+        raise Failed from error
+
+    def _kill(self) -> None:
+        os.kill(self.pid, 9)
+        os.waitpid(self.pid, 0)
+        os.close(self.pidfd)
+        self.pidfd = -1
+
+    def _close(self) -> None:
+        """Give back what the shim and the new process talked through."""
+        if self.status >= 0:
+            os.close(self.status)
+            self._ours.close()
+            self.status = -1
 
     def _step(self, operation: Operation) -> bool:
         started = perf_counter_ns()
@@ -93,57 +146,46 @@ class Birth:
         duration = perf_counter_ns() - started
         self.lines.append(_line(len(self.lines), duration, error))
 
-    def _take_back(self, undos: list[Operation]) -> None:
-        """In reverse; a failing undo does not stop the others, and is told as a line of its own."""
-        for undo in reversed(undos):
-            try:
-                perform(self.context, undo)
-            except SyscallError as error:
-                self.lines.append(_line(-1, 0, error))
-
     def _start(self, wire: Callable[[], None]) -> None:
-        ours, theirs = _socketpair()
-        status, status_end = os.pipe2(os.O_CLOEXEC)
+        self._ours, theirs = _socketpair()
+        self.status, status_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.status, False)
         started = perf_counter_ns()
         try:
             self._clone()
         except SyscallError as error:
+            theirs.close()
+            os.close(status_end)
             self._note(started, error)
             raise
         if self.pid == 0:
             self.context.channel = theirs
             self.context.keep_fd = status_end
-            self._inside(wire, ours)
+            self._inside(wire, self._ours)
         self._note(started)
         theirs.close()
         os.close(status_end)
-        if self.context.init_fd >= 0:
-            os.close(self.context.init_fd)
         self._let_go()
         try:
             self.context.child_pid = self.pid
             for operation in self.settle:
                 self._step(operation)
             if self.settle:
-                ours.send(b"\0")
-            self._read_status(status)
-            self.master = _receive_descriptor(ours)
+                self._ours.send(b"\0")
         except SyscallError:
-            os.kill(self.pid, 9)
-            os.waitpid(self.pid, 0)
-            os.close(self.pidfd)
-            self.pidfd = -1
+            self._kill()
             raise
-        finally:
-            os.close(status)
-            ours.close()
 
     def _let_go(self) -> None:
         """What was held for the new process is the new process's: here it would keep host mounts busy for the shim's whole life."""
-        for trees in self.context.trees.values():
-            for tree in trees:
-                os.close(tree)
-        self.context.trees.clear()
+        context = self.context
+        for descriptor in [*(tree for trees in context.trees.values() for tree in trees), *context.pidfds.values()]:
+            os.close(descriptor)
+        context.trees.clear()
+        context.pidfds.clear()
+        if context.init_fd >= 0:
+            os.close(context.init_fd)
+            context.init_fd = -1
 
     def _clone(self) -> None:
         flags = 0
@@ -159,11 +201,8 @@ class Birth:
             if cgroup is not None:
                 os.close(cgroup)
 
-    def _read_status(self, status: int) -> None:
-        chunks = []
-        while chunk := os.read(status, 65_536):
-            chunks.append(chunk)
-        lines = b"".join(chunks).decode("utf-8", "surrogateescape").splitlines()
+    def _read_status(self) -> None:
+        lines = self._said.decode("utf-8", "surrogateescape").splitlines()
         self.lines += lines
         expected = len(self.prepare) + 1 + len(self.settle) + len(self.inside) - 1
         last = lines[-1].split("\t") if lines else []

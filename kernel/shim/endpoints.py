@@ -58,6 +58,16 @@ def null() -> int:
     return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
 
+def read_all(memory: int) -> str:
+    """The text in a memfd, which is closed."""
+    os.lseek(memory, 0, os.SEEK_SET)
+    chunks = []
+    while chunk := os.read(memory, 1 << 20):
+        chunks.append(chunk)
+    os.close(memory)
+    return b"".join(chunks).decode()
+
+
 def leave_standard_streams() -> None:
     """Have /dev/null as stdin, stdout and stderr."""
     nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)

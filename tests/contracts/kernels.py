@@ -151,8 +151,10 @@ class Bench:
             ),
         )
 
-    async def start(self, plan: Plan, key: str = "box", *, stdin: bool = False, terminal: bool = False) -> Running:
-        """Launch a plan with one client attached to everything. Raises `LaunchFailed`."""
+    async def start(
+        self, plan: Plan, key: str = "box", *, stdin: bool = False, terminal: bool = False, beside: str = ""
+    ) -> Running:
+        """Launch a plan with one client attached to everything. Raises `LaunchFailed` and `Unavailable`."""
         client = self.ground.client()
         attachment = Attachment(client.endpoint, stdin=stdin, multiplexed=not terminal)
         launch = Launch(
@@ -167,6 +169,7 @@ class Bench:
             log=LogSettings(f"{self.ground.root}/{key}.log"),
             attachments=(attachment,),
             cgroup=plan.process.cgroup,
+            beside=beside,
         )
         running = Running(key, launch, await self.kernel.launch(launch), client)
         self._running.append(running)
@@ -189,11 +192,15 @@ class Bench:
         """Run a command in a small container to its end; ``options`` are those of `plan`."""
         return await self.finish(await self.start(self.plan(*args, **options)))  # type: ignore[arg-type]
 
-    async def fails(self, plan: Plan, key: str = "box") -> LaunchFailed:
+    async def fails(self, plan: Plan, key: str = "box", *, beside: str = "") -> LaunchFailed:
         """Launch a plan that fails."""
         with pytest.raises(LaunchFailed) as caught:
-            await self.start(plan, key)
+            await self.start(plan, key, beside=beside)
         return caught.value
+
+    async def start_exec(self, beside: Running, *args: str, key: str = "exec", stdin: bool = False) -> Running:
+        """Run one more process in a running container, kept by its shim."""
+        return await self.start(self.exec_plan(beside.identity, *args), key, stdin=stdin, beside=beside.key)
 
     async def kill(self, running: Running, signal: int = 9) -> Exit:
         """Kill a process and release it."""

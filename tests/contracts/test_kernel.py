@@ -4,7 +4,7 @@ What a container sees is asserted through the output of small programs, so that 
 """
 
 from base64 import b64encode
-from errno import EACCES, EBUSY, ELOOP, ENOENT, ENOTDIR, EPERM, ESRCH
+from errno import EACCES, EBUSY, ELOOP, ENOENT, ENOTDIR, EPERM
 from platform import machine
 
 import msgspec
@@ -286,39 +286,6 @@ async def test_s15_a_signal_goes_to_the_very_process_or_nowhere(bench: Bench, ch
     assert await bench.kernel.signal("box", other, 9) is False
     running.client.send(b"go\n")
     assert (await bench.finish(running)).code == 4
-
-
-async def test_s15_namespaces_of_another_process_are_not_joined(bench: Bench) -> None:
-    """An exec into a container whose first process was replaced fails with ESRCH."""
-    running = await bench.start(bench.plan("sleep", "1000"))
-    other = msgspec.structs.replace(running.identity, start_time=1)
-    failure = await bench.fails(bench.exec_plan(other, "true"), "exec")
-    assert failure.errno == ESRCH
-    assert failure.operation == f"join namespaces pid of process {other.pid}"
-    await bench.kill(running)
-
-
-# Exec.
-
-
-async def test_an_exec_joins_the_containers_namespaces(bench: Bench) -> None:
-    """Host name, files and processes are the container's."""
-    plan = bench.plan("sh", "-c", "echo x > /tmp/mark; echo up; sleep 1000; true", mounts=(op.MountInRoot("tmpfs", "/tmp"),))
-    running = await bench.start(plan)
-    await bench.lines(running)
-    script = "hostname; cat /tmp/mark; cat /proc/1/comm"
-    outcome = await bench.finish(await bench.start(bench.exec_plan(running.identity, "sh", "-c", script), "exec"))
-    assert outcome.stdout == b"box\nx\nsh\n"
-    await bench.kill(running)
-
-
-async def test_an_exec_ends_with_its_container(bench: Bench) -> None:
-    """The end of process 1 is the end of everything in its pid namespace."""
-    running = await bench.start(bench.plan("sleep", "1000"))
-    other = await bench.start(bench.exec_plan(running.identity, "sh", "-c", "echo up; sleep 1000"), "exec")
-    await bench.lines(other)
-    await bench.kill(running)
-    assert (await bench.finish(other)).code == 137
 
 
 # Streams.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ import trio
 from docket.domain.errors import Unavailable
 from docket.domain.plan import operations as op
 from docket.domain.plan.operations import Plan
-from docket.domain.ports import Found, Launch, LogSettings
+from docket.domain.ports import Found, Launch, LaunchFailed, LogSettings
 from docket.kernel.linux import kernel as linux_kernel
 from docket.kernel.linux import launching, shim_directory
 from docket.kernel.linux.kernel import LinuxKernel
@@ -21,7 +22,7 @@ from docket.kernel.linux.kernel import LinuxKernel
 pytestmark = pytest.mark.root
 
 _PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from docket.kernel.shim import main as shim; shim._BIRTH_SECONDS = 0.3; "
+    "import sys; sys.path.insert(0, sys.argv[1]); from docket.kernel.shim.keeper import Keeper; Keeper.BIRTH_SECONDS = 0.3; "
     "from docket.kernel.launcher.main import main; main(int(sys.argv[2]))"
 )
 
@@ -50,7 +51,7 @@ async def test_a_shim_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch:
     async with LinuxKernel.open() as first:
         launched = await first.launch(launch)
     pid = launched.identity.pid
-    shim = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    shim = _parent(pid)
     pidfd = os.pidfd_open(pid)
     os.kill(shim, signal.SIGSTOP)
     async with LinuxKernel.open() as second:
@@ -77,3 +78,71 @@ async def test_a_shim_that_cannot_begin_says_why(tmp_path: Path, monkeypatch: py
     async with LinuxKernel.open() as kernel:
         with pytest.raises(Unavailable, match=r"FileNotFoundError: .*shims/box"):
             await kernel.launch(_launch(tmp_path))
+
+
+async def test_an_exec_that_hangs_is_given_up_and_its_container_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shim that keeps both serves the container meanwhile, buries what it killed, and takes the next exec."""
+    monkeypatch.setattr(launching, "_PROGRAM", _PROGRAM)
+    os.mkfifo(tmp_path / "fifo")
+    async with LinuxKernel.open() as kernel:
+        box = _launch(tmp_path)
+        launched = await kernel.launch(box)
+        shim = _parent(launched.identity.pid)
+        hanging = _beside(tmp_path, "hanging", op.WriteFile(f"{tmp_path}/fifo", "x"))
+        with pytest.raises(Unavailable, match=r"longer than 0\.3 s"):
+            await kernel.launch(hanging)
+        beside = _beside(tmp_path, "next")
+        await kernel.launch(beside)
+        assert (await kernel.exited("next")).code == 0
+        await kernel.release("next", beside.directory, beside.exit_file, ())
+        assert _children(shim) == [str(launched.identity.pid)]  # what was given up is buried, not only dead
+        await kernel.signal("box", launched.identity, signal.SIGKILL)
+        assert (await kernel.exited("box")).code == 137
+        await kernel.release("box", box.directory, box.exit_file, ())
+        assert os.listdir(tmp_path / "shims") == []
+
+
+async def test_many_execs_leave_their_shim_as_it_was(tmp_path: Path) -> None:
+    """A health check runs for months: no descriptor and no memory may stay behind an exec that has ended."""
+    async with LinuxKernel.open() as kernel:
+        box = _launch(tmp_path)
+        launched = await kernel.launch(box)
+        shim = _parent(launched.identity.pid)
+
+        async def execute(times: int) -> None:
+            for number in range(times):
+                beside = _beside(tmp_path, "exec", program="true" if number % 2 else "no-such-program")
+                with suppress(LaunchFailed):
+                    await kernel.launch(beside)
+                    await kernel.exited("exec")
+                    await kernel.release("exec", beside.directory, beside.exit_file, ())
+
+        await execute(50)
+        descriptors, memory = len(os.listdir(f"/proc/{shim}/fd")), _private_kib(shim)
+        await execute(400)
+        assert len(os.listdir(f"/proc/{shim}/fd")) == descriptors
+        assert _private_kib(shim) - memory < 100
+        await kernel.signal("box", launched.identity, signal.SIGKILL)
+        await kernel.exited("box")
+        await kernel.release("box", box.directory, box.exit_file, ())
+
+
+def _beside(root: Path, key: str, *inside: op.AnyOperation, program: str = "true") -> Launch:
+    plan = Plan((), op.Clone(), (), (op.Setsid(), op.SetParentDeathSignal(), *inside, op.Execve((program,))))
+    environment = ("PATH=/bin:/usr/bin",)
+    return Launch(key, plan, f"{root}/shims/{key}", f"{root}/{key}.exit", environment, beside="box")
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def _private_kib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean", "Private_Dirty")))

@@ -19,7 +19,7 @@ def main(descriptor: int, page_fd: int) -> None:
 
 def install(page: Page) -> None:
     """Have the shim's code pass points."""
-    perform, clone, whole = birth.perform, Birth._clone, Birth.perform
+    perform, clone, begin, conclude = birth.perform, Birth._clone, Birth.begin, Birth.conclude
 
     def pointed(context: Any, operation: list[Any]) -> bool:
         page.in_shim("op", operation[0])
@@ -35,11 +35,15 @@ def install(page: Page) -> None:
         if self.pid == 0:
             page.in_shim("done", "Clone")
 
-    def pointed_plan(self: Birth, wire: Any) -> None:
+    def pointed_beginning(self: Birth, wire: Any) -> None:
         page.begins()
-        whole(self, wire)
+        begin(self, wire)
+
+    def pointed_conclusion(self: Birth) -> None:
+        conclude(self)
         page.in_shim("done", "Execve")
 
     birth.perform = pointed
     Birth._clone = pointed_clone  # type: ignore[method-assign]
-    Birth.perform = pointed_plan  # type: ignore[method-assign]
+    Birth.begin = pointed_beginning  # type: ignore[method-assign]
+    Birth.conclude = pointed_conclusion  # type: ignore[method-assign]
