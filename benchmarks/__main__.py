@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import image, namespaces, registry, report
-from benchmarks.engines import ENGINES, ApiEngine, Engine
-from benchmarks.scenarios import ONCE, SCENARIOS, Measurement, Sizes
+from benchmarks.engines import ENGINES, ApiEngine, ContainerEngine, Engine
+from benchmarks.meter import Measurement, Sizes
+from benchmarks.scenarios import ONCE, SCENARIOS, TRANSFERS
 
 
 def arguments() -> argparse.Namespace:
@@ -74,8 +75,9 @@ def main() -> int:
                 engines.append(engine)
                 if isinstance(engine, ApiEngine):
                     engine.start()
-                engine.import_image(tar)
-            if "pull" in (options.scenarios or SCENARIOS) and registry.available():
+                if isinstance(engine, ContainerEngine):
+                    engine.import_image(tar)
+            if TRANSFERS.intersection(options.scenarios or SCENARIOS) and registry.available():
                 source = registry.Registry(Path(folder) / "registry")
             figures = measure(engines, options, source)
         finally:

@@ -38,7 +38,7 @@ def _run(command: list[str]) -> None:
 
 
 class Engine(ABC):
-    """Anything that runs a container from a command line."""
+    """Anything that is called from a command line and has data of its own."""
 
     name: ClassVar[str]
     programs: ClassVar[tuple[str, ...]] = ()
@@ -53,14 +53,6 @@ class Engine(ABC):
     def available(cls) -> bool:
         """Whether the engine's programs are installed."""
         return all(shutil.which(program) for program in cls.programs)
-
-    @abstractmethod
-    def run_command(self, *args: str) -> list[str]:
-        """The command line that runs one container in the foreground and removes it."""
-
-    @abstractmethod
-    def import_image(self, tar: Path) -> None:
-        """Gives the engine the image that all scenarios use."""
 
     def run(self, command: list[str]) -> None:
         """Runs one of the engine's commands to its end. Raises EngineFailed with what it wrote."""
@@ -85,7 +77,47 @@ class Engine(ABC):
         self.group.remove()
 
 
-class ApiEngine(Engine):
+class ContainerEngine(Engine):
+    """An engine that runs containers."""
+
+    @abstractmethod
+    def run_command(self, *args: str) -> list[str]:
+        """The command line that runs one container in the foreground and removes it."""
+
+    @abstractmethod
+    def import_image(self, tar: Path) -> None:
+        """Gives the engine the image that all scenarios use."""
+
+
+class ImageEngine(Engine):
+    """An engine that moves images: from and to a registry of loopback without TLS, from and to archives."""
+
+    @abstractmethod
+    def pull_command(self, reference: str) -> list[str]:
+        """Fetches an image."""
+
+    @abstractmethod
+    def tag(self, reference: str, copy: str) -> None:
+        """Whatever it takes before an image can be pushed under another name."""
+
+    @abstractmethod
+    def push_command(self, reference: str, copy: str) -> list[str]:
+        """Sends the image to the registry of ``copy``, the name that it was given with `tag`."""
+
+    @abstractmethod
+    def save_command(self, reference: str, archive: Path) -> list[str]:
+        """Writes the image into an archive."""
+
+    @abstractmethod
+    def load_command(self, archive: Path, reference: str) -> list[str]:
+        """Takes the image from an archive that says that it is called ``reference``."""
+
+    @abstractmethod
+    def forget(self, *references: str) -> None:
+        """Deletes images, so that nothing of them is there for the next time."""
+
+
+class ApiEngine(ContainerEngine, ImageEngine):
     """An engine with a daemon that speaks the Docker Engine API over a socket of its own."""
 
     # Where the engine would throw old output away, a scenario about output asks it to keep everything.
@@ -107,8 +139,33 @@ class ApiEngine(Engine):
         """The command line of the client with these arguments."""
 
     def transfer_command(self, verb: str, reference: str) -> list[str]:
-        """Pull or push of an image at a registry of loopback without TLS."""
+        """Pull or push."""
         return self.command(verb, "-q", reference)
+
+    def pull_command(self, reference: str) -> list[str]:
+        """Through the client, without its progress bars."""
+        return self.transfer_command("pull", reference)
+
+    def tag(self, reference: str, copy: str) -> None:
+        """A second name."""
+        self.run(self.command("tag", reference, copy))
+
+    def push_command(self, reference: str, copy: str) -> list[str]:
+        """The second name says where to."""
+        return self.transfer_command("push", copy)
+
+    def save_command(self, reference: str, archive: Path) -> list[str]:
+        """Each engine in the format that it writes unless told otherwise."""
+        return self.command("save", "-o", str(archive), reference)
+
+    def load_command(self, archive: Path, reference: str) -> list[str]:
+        """The name is the archive's own."""
+        return self.command("load", "-q", "-i", str(archive))
+
+    def forget(self, *references: str) -> None:
+        """The names, and what nothing names any more."""
+        self.run(self.command("rmi", *references))
+        self.run(self.command("image", "prune", "-f"))
 
     def cli_options(self) -> list[str]:
         """Options of `run` that keep the container in the engine's control group."""
@@ -261,7 +318,53 @@ class Podman(ApiEngine):
         return {"CgroupParent": self.group.containers, "Ulimits": limits}
 
 
-class Runc(Engine):
+class Skopeo(ImageEngine):
+    """Moves images and knows no containers: what is pulled stays packed, in an image layout, so it is the price of the transfer."""
+
+    name = "skopeo"
+    programs = ("skopeo",)
+
+    def _copy(self, source: str, target: str) -> list[str]:
+        return [
+            "skopeo",
+            "--insecure-policy",
+            "copy",
+            "-q",
+            "--src-tls-verify=false",
+            "--dest-tls-verify=false",
+            source,
+            target,
+        ]
+
+    def _layout(self, reference: str) -> str:
+        return f"oci:{self.folder}/layout:{reference.rpartition('/')[2]}"
+
+    def pull_command(self, reference: str) -> list[str]:
+        """Into the layout."""
+        return self._copy(f"docker://{reference}", self._layout(reference))
+
+    def tag(self, reference: str, copy: str) -> None:
+        """The second name is an argument of the push."""
+
+    def push_command(self, reference: str, copy: str) -> list[str]:
+        """Out of the layout."""
+        return self._copy(self._layout(reference), f"docker://{copy}")
+
+    def save_command(self, reference: str, archive: Path) -> list[str]:
+        """In docker's format. Skopeo adds to no archive that is there already."""
+        archive.unlink(missing_ok=True)
+        return self._copy(self._layout(reference), f"docker-archive:{archive}:{reference}")
+
+    def load_command(self, archive: Path, reference: str) -> list[str]:
+        """Into the layout, packed, for that is what a layout holds."""
+        return self._copy(f"docker-archive:{archive}", self._layout(reference))
+
+    def forget(self, *references: str) -> None:
+        """Only what is in the layout, which is everything."""
+        shutil.rmtree(self.folder / "layout")
+
+
+class Runc(ContainerEngine):
     """The bare runtime: no images, no daemon, no log. What a container costs before an engine is added."""
 
     name = "runc"
@@ -282,4 +385,4 @@ class Runc(Engine):
         return ["runc", "--root", str(self.folder / "run"), "run", "-b", str(self.folder / "bundle"), f"run-{uuid.uuid4().hex}"]
 
 
-ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Docket, DocketClient, Dockerd, Podman, Runc)}
+ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Docket, DocketClient, Dockerd, Podman, Skopeo, Runc)}

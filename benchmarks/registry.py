@@ -12,6 +12,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 BIG_BYTES = 200 << 20
@@ -30,9 +31,10 @@ def available() -> bool:
 
 
 class Registry:
-    """Runs until `close`; the images are there from the beginning, each as ``HOST/NAME:1``."""
+    """Runs until `close`; with ``images`` they are there from the beginning, each as ``HOST/NAME:1``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, images: bool = True) -> None:
+        self._folder = folder
         folder.mkdir()
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -46,8 +48,23 @@ class Registry:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         self._wait()
-        for name in IMAGES:
+        for name in IMAGES if images else ():
             self._add(name, list(_layers(name)))
+
+    @contextmanager
+    def empty(self) -> Iterator["Registry"]:
+        """Another registry, for a short time, which has nothing."""
+        folder = self._folder / "empty"
+        registry = Registry(folder, images=False)
+        try:
+            yield registry
+        finally:
+            registry.close()
+            shutil.rmtree(folder)
+
+    def archive(self, name: str) -> Path:
+        """The image as docker saves it: manifest.json, the config, and the layers unpacked."""
+        return self._folder / f"{name}.tar"
 
     def close(self) -> None:
         """Ends the registry."""
@@ -82,7 +99,8 @@ class Registry:
         return {"mediaType": media_type, "digest": digest, "size": len(data)}
 
     def _add(self, name: str, layers: list[bytes]) -> None:
-        diff_ids = ["sha256:" + hashlib.sha256(layer).hexdigest() for layer in layers]
+        digests = [hashlib.sha256(layer).hexdigest() for layer in layers]
+        diff_ids = ["sha256:" + digest for digest in digests]
         described = [self._blob(name, gzip.compress(layer, 6, mtime=0), _LAYER) for layer in layers]
         config = {
             "architecture": "amd64", "os": "linux", "config": {"Cmd": ["true"]}, "rootfs": {"type": "layers", "diff_ids": diff_ids},
@@ -93,6 +111,13 @@ class Registry:
             "layers": described,
         }  # fmt: skip
         self._ask("PUT", f"/v2/{name}/manifests/1", json.dumps(manifest).encode(), _MANIFEST)
+        self._archive(name, json.dumps(config).encode(), dict(zip(digests, layers, strict=True)))
+
+    def _archive(self, name: str, config: bytes, layers: dict[str, bytes]) -> None:
+        config_name = f"{hashlib.sha256(config).hexdigest()}.json"
+        files = {f"{digest}/layer.tar": layer for digest, layer in layers.items()}
+        entry = {"Config": config_name, "RepoTags": [f"{self.host}/{name}:1"], "Layers": list(files)}
+        self.archive(name).write_bytes(_tar({config_name: config, **files, "manifest.json": json.dumps([entry]).encode()}))
 
 
 def _layers(name: str) -> Iterator[bytes]:

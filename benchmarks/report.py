@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from statistics import median
 
-from benchmarks.scenarios import Measurement
+from benchmarks.meter import Measurement
 
 HEADINGS = ("", "engine", "median", "of {against}", "CPU ms", "of {against}", "rounds")
 

@@ -8,12 +8,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from benchmarks import image
-from benchmarks.engines import ApiEngine, Engine
-from benchmarks.registry import IMAGES, Registry
+from benchmarks.engines import ApiEngine, ContainerEngine, Engine
+from benchmarks.meter import Measurement, Meter, Sizes
+from benchmarks.transfers import archives, peak, pull
 
 LOG_BYTES = 100_000_000
 REPEATS = 5
@@ -24,55 +23,10 @@ IDLE_CONTAINERS = 10
 LOG_LINE = "the quick brown fox jumps over the lazy dog and then looks back at what it did"
 
 
-@dataclass
-class Sizes:
-    """How much the scenarios do."""
-
-    containers: int = 1000
-    renames: int = 0
-    registry: Registry | None = None
-    """Where images are pulled from; None where there is no registry to be had."""
-
-
-@dataclass
-class Measurement:
-    """One figure of one engine in one round. `unit` is that of `value`; `cpu_ms` is None where CPU time means nothing."""
-
-    name: str
-    value: float
-    unit: str
-    cpu_ms: float | None = None
-
-
-@dataclass
-class Meter:
-    """Measures a number of equal operations of one engine."""
-
-    engine: Engine
-    walls: list[float] = field(default_factory=list)
-    cpu_ms: float = 0.0
-
-    @contextmanager
-    def batch(self, operations: int = 1) -> Iterator[None]:
-        """CPU time of everything inside, until the engine rests again, for each operation."""
-        before = self.engine.group.settled_cpu_ns()
-        yield
-        self.cpu_ms = (self.engine.group.settled_cpu_ns() - before) / 1e6 / operations
-
-    @contextmanager
-    def operation(self) -> Iterator[None]:
-        """Wall time of one operation."""
-        began = time.perf_counter()
-        yield
-        self.walls.append((time.perf_counter() - began) * 1000)
-
-    def median_wall_ms(self) -> float:
-        """The middle one of the wall times so far."""
-        return sorted(self.walls)[len(self.walls) // 2]
-
-
 def run(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
     """`run --rm --network none IMAGE true`, one after the other."""
+    if not isinstance(engine, ContainerEngine):
+        return
     meter = Meter(engine)
     with meter.batch(REPEATS):
         for _ in range(REPEATS):
@@ -83,6 +37,8 @@ def run(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
 
 def parallel(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
     """The same by several workers at once. The harness enters the engine's group once, for all of its threads."""
+    if not isinstance(engine, ContainerEngine):
+        return
     meter = Meter(engine)
     with meter.batch(PARALLEL_RUNS), ThreadPoolExecutor(WORKERS) as pool:
         began = time.perf_counter()
@@ -201,25 +157,6 @@ def many(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
             client.remove(container)
 
 
-def pull(engine: Engine, sizes: Sizes) -> Iterator[Measurement]:
-    """Images of three kinds, pulled by engines that do not have them, and pushed again under a name that mounts their layers."""
-    if not isinstance(engine, ApiEngine) or sizes.registry is None:
-        return
-    for name, what in IMAGES.items():
-        reference, copy = f"{sizes.registry.host}/{name}:1", f"{sizes.registry.host}/{name}-{engine.name}-{time.time_ns()}:1"
-        meter = Meter(engine)
-        with meter.batch(), meter.operation():
-            engine.run(engine.transfer_command("pull", reference))
-        yield Measurement(f"pull {what}", meter.walls[-1], "ms", meter.cpu_ms)
-        engine.run(engine.command("tag", reference, copy))
-        meter = Meter(engine)
-        with meter.batch(), meter.operation():
-            engine.run(engine.transfer_command("push", copy))
-        yield Measurement(f"push {what}, mounted", meter.walls[-1], "ms", meter.cpu_ms)
-        engine.run(engine.command("rmi", reference, copy))
-        engine.run(engine.command("image", "prune", "-f"))
-
-
 def _rename(engine: ApiEngine, containers: list[str], renames: int) -> None:
     """Gives the engine a past: several events, and nothing in the present, for each rename."""
 
@@ -241,7 +178,11 @@ SCENARIOS: dict[str, Callable[[Engine, Sizes], Iterator[Measurement]]] = {
     "output": output,
     "memory": memory,
     "many": many,
+    "peak": peak,
     "pull": pull,
+    "archives": archives,
 }
+TRANSFERS = frozenset({"peak", "pull", "archives"})
+"""Those that need a registry."""
 # Too long to repeat.
-ONCE = frozenset({"memory", "many"})
+ONCE = frozenset({"memory", "many", "peak"})

@@ -114,6 +114,7 @@ async def _main(options: DaemonOptions, read: Callable[[], DaemonOptions], launc
     from docket import __version__
     from docket.cli.bootstrap import make_directories, open_engine
     from docket.domain.plan.settings import Places
+    from docket.domain.sweeping import sweep_later
 
     log("info", "Starting up", version=__version__, pid=os.getpid(), data_root=options.data_root, config=options.config_file)
     places = Places(options.data_root, options.exec_root)
@@ -130,6 +131,7 @@ async def _main(options: DaemonOptions, read: Callable[[], DaemonOptions], launc
                 for listener in listeners:
                     log("info", f"API listen on {listener.address}")
                 log("info", "Daemon has completed initialization")
+                engine.spawn(sweep_later, engine)  # blobs and layers that came under a job which the last engine did not end
                 await _until_told_to_end(signals, engine, read, log)
                 nursery.start_soon(_cut_at_the_second, signals, nursery)
                 await server.shutdown(deadline_seconds=engine.settings.shutdown_timeout_seconds)

@@ -54,6 +54,7 @@ COMMANDS: dict[str, Row] = {
     "unpause": ("lifecycle", "UNPAUSE", "Thaw all processes of containers"),
     "version": ("system", "VERSION", "Show the versions of client and engine"),
     "wait": ("lifecycle", "WAIT", "Wait until containers stop and print their exit codes"),
+    "why": ("why", "WHY", "Show the jobs and events that made an image or a container what it is"),
 }
 
 _CONTAINER = (

@@ -199,19 +199,6 @@ def _block(name: bytes, member: Member, uid: int, gid: int, size: int, seconds: 
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]
 
 
-def gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in fewer, larger pieces."""
-    held: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        held.append(piece)
-        size += len(piece)
-        if size >= _PIECE:
-            yield b"".join(held)
-            held, size = [], 0
-    yield b"".join(held)
-
-
 def renamed(pieces: Iterable[bytes], old: bytes, new: bytes) -> Iterator[bytes]:
     """The archive with the first ``old`` in each member's name replaced by ``new``, as Docker's client renames what it copies."""
     old = b"" if old == b"/" else old

@@ -34,7 +34,6 @@ from docket.domain.ports import Found, ProcessIdentity
 from docket.domain.recovery_of_execs import settle_exec
 from docket.domain.recovery_of_processes import end_of, find
 from docket.domain.recovery_of_transfers import interrupted_transfers
-from docket.domain.sweeping import sweep
 
 _STARTING = frozenset({ContainerStatus.STARTING, ContainerStatus.RESTARTING})
 _ENDED = "the engine ended"
@@ -44,7 +43,10 @@ _RECLAIM_SECONDS = 10
 
 
 async def recover(engine: Engine) -> None:
-    """Settle everything that was open when the last engine ended, and take back what it left."""
+    """Settle everything that was open when the last engine ended, and take back what it left.
+
+    What it left of images is for `sweeping.sweep_later`, which reads every manifest, and need not be waited for.
+    """
     job = engine.job("recover", (), "engine")
     with engine.running(job):
         await _recover(engine, job)
@@ -63,7 +65,6 @@ async def _recover(engine: Engine, job: Job) -> None:
     await engine.record(interrupted_transfers(engine), job)
     await _reclaim(engine, job)
     await _discard(engine, job)
-    await _sweep(engine, job)
     for container in list(engine.state.containers.values()):
         if container.spec.auto_remove and container.run and not container.alive:
             await _remove(engine, job, container)
@@ -191,14 +192,6 @@ async def _discard(engine: Engine, job: Job) -> None:
         for key in left.names:
             if key not in engine.state.containers:
                 await engine.ports.rootfs.remove(places.container(key))
-    except PortError as error:
-        engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
-
-
-async def _sweep(engine: Engine, job: Job) -> None:
-    """Blobs and layers that came under a job which the last engine did not end, or that it was about to delete."""
-    try:
-        await sweep(engine, job)
     except PortError as error:
         engine.note([JobFailed(job.id, type(error).__name__, str(error))], job)
 

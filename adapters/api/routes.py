@@ -14,6 +14,7 @@ from docket.adapters.api import (
     registry,
     stats,
     system,
+    why,
 )
 from docket.adapters.http import Router
 from docket.domain.engine import Engine
@@ -34,5 +35,6 @@ def router(engine: Engine, kernel: history.KernelHistory) -> Router:
             *archives.routes(engine),
             *images.routes(engine),
             *history.routes(engine, kernel),
+            *why.routes(engine),
         ]
     )

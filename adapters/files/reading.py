@@ -11,8 +11,9 @@ from collections.abc import Generator
 
 from docket.adapters.files.looking import Foreign, Name, look_for_files, parent_of, refusal
 from docket.adapters.images.errors import disk_errors
-from docket.adapters.images.pack import FILES, Packing, gathered, pack_one, pack_tree
+from docket.adapters.images.pack import FILES, Packing, pack_one, pack_tree
 from docket.domain.container_files import ContainerTree, View
+from docket.domain.pieces import gathered
 
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 

@@ -27,6 +27,8 @@ from docket.domain.errors import Forbidden, InvalidArgument, Rejected
 ROOT_IS_READ_ONLY = "container rootfs is marked read-only"
 MOUNT_IS_READ_ONLY = "mounted volume is marked read-only"
 
+_NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EXDEV})
+"""What a path of the container's own making may lead to: nothing, or nowhere (the kernel's answers to `RESOLVE`)."""
 _MAX_USER_FILE = 16 * 1024 * 1024
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _DIRECT = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
@@ -90,10 +92,12 @@ def _owner(root: int, user: str) -> tuple[int, int]:
 
 
 def _user_file(root: int, path: bytes) -> bytes:
-    """A regular file of bounded size; nothing where there is none (S12)."""
+    """A regular file of bounded size; nothing where there is none (S12). Raises `OSError` for what the disk refuses."""
     try:
         descriptor = openat2(root, path, os.O_PATH, RESOLVE)
-    except OSError:
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
         return b""
     try:
         status = os.fstat(descriptor)

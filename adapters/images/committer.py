@@ -20,7 +20,7 @@ from docket.adapters.images.decompress import gzip_library
 from docket.adapters.images.errors import InvalidArchive, disk_errors
 from docket.adapters.images.importer import ImportedImage, put_documents
 from docket.adapters.images.layers import OverlaySnapshotter
-from docket.adapters.images.pack import Packing, gathered, pack_tree
+from docket.adapters.images.pack import Packing, pack_tree
 from docket.adapters.images.tar_reader import ByteStream, TarLimits, TarReader
 from docket.adapters.images.tar_writer import END
 from docket.adapters.images.unpack import Unpacked, unpack_layer
@@ -33,6 +33,7 @@ from docket.domain.oci.image_config import History, ImageConfig, RootFS, decode_
 from docket.domain.oci.layer import DOCKER_TAR_GZIP, TAR_GZIP
 from docket.domain.oci.manifest import MAX_LAYERS, Manifest
 from docket.domain.oci.strict_json import InvalidDocument, decode_strict
+from docket.domain.pieces import gathered
 
 EMPTY_LAYER = digest_of(END)
 """The diff id of an archive without members."""

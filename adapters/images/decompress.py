@@ -31,7 +31,7 @@ except ImportError:  # slower, and the same in everything else
 else:
     gzip_library = zlib_ng
 
-INPUT_PIECE = 64 * 1024
+INPUT_PIECE = 256 * 1024
 OUTPUT_PIECE = 512 * 1024
 ZSTD_WINDOW_LOG = 27
 """128 MiB, the most that ``zstd -22 --ultra`` writes and that zstd itself reads unless told otherwise."""

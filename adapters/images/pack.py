@@ -77,20 +77,6 @@ def pack_one(parent: int, name: bytes, packing: Packing, member: bytes) -> Itera
     yield END
 
 
-def gathered(pieces: Iterator[bytes], least: int = PIECE) -> Iterator[bytes]:
-    """The same bytes in fewer, larger pieces."""
-    held: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        held.append(piece)
-        size += len(piece)
-        if size >= least:
-            yield held[0] if len(held) == 1 else b"".join(held)
-            held, size = [], 0
-    if held:
-        yield b"".join(held)
-
-
 class _Packer:
     def __init__(self, packing: Packing) -> None:
         self._packing = packing

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,6 +18,36 @@ import trio
 
 Check = Callable[[str, int, str], None]
 """Host, port and address; raises `RegistryError` when they must not be connected to."""
+
+
+READ_BYTES = 512 * 1024
+"""Taken from a socket at once. httpcore asks for 64 KiB: each piece costs the event loop a round, and the thread that unpacks
+what came before the interpreter's lock."""
+
+
+class WideStream(httpcore2.AsyncNetworkStream):
+    """A connection that is read in larger pieces than it is asked for."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._stream.read(max(max_bytes, READ_BYTES), timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        """What is encrypted comes in records of 16 KiB, whatever is asked for."""
+        return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 class Connector(httpcore2.AsyncNetworkBackend):
@@ -39,7 +70,7 @@ class Connector(httpcore2.AsyncNetworkBackend):
         for address in await addresses_of(host, port):
             self._check(host, port, address)
             try:
-                return await self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
+                return WideStream(await self._plain.connect_tcp(address, port, timeout, local_address, socket_options))
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = httpcore2.ConnectError(f"dial tcp {_shown(address, port)}: {_why(error)}")
         raise failure or httpcore2.ConnectError(f"dial tcp: lookup {host}: no such host")

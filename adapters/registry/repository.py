@@ -1,7 +1,8 @@
 """One repository. The first manifest that is asked for decides which of the domain's endpoints it is on; all else goes there.
 
 An endpoint that cannot be reached leads to the next one, as with dockerd; a mirror that does not have the image, or refuses it,
-does so too. Mirrors never see the credentials: those are the registry's (S27).
+does so too. So does a mirror that fails later on: what it has sent of a blob stays, and the next endpoint sends the rest, which is
+the same by its digest. Mirrors never see the credentials: those are the registry's (S27).
 """
 
 from __future__ import annotations
@@ -60,21 +61,35 @@ class RemoteRepository:
 
     async def manifest(self, reference: str, *, digest: Digest | None = None) -> RemoteManifest:
         """See the port."""
-        if self._exchange is not None:
-            return await self._manifest(self._exchange, reference, digest)
         failure: RegistryError | None = None
         for endpoint in self._endpoints:
-            exchange = self._on(endpoint)
+            exchange = self._exchange or self._on(endpoint)
             try:
                 found = await self._manifest(exchange, reference, digest)
             except RegistryError as error:
                 failure = error
-                if not (endpoint.mirror or isinstance(error, Unreachable)):
-                    raise
-                continue
-            self._exchange = exchange
+                if self._leave(exchange) or (self._exchange is None and isinstance(error, Unreachable)):
+                    continue
+                raise
+            self._settle(exchange)
             return found
         raise failure or RegistryError(f"{self._name}: no endpoint")
+
+    def _settle(self, exchange: Exchange) -> None:
+        """All else goes there, and nothing to the endpoints before it any more."""
+        if self._exchange is None:
+            self._endpoints = self._endpoints[self._endpoints.index(exchange.endpoint) :]
+            self._exchange = exchange
+
+    def _leave(self, exchange: Exchange) -> bool:
+        """Whether another endpoint is to be asked instead: of a mirror, the next one, to which all else goes from now on."""
+        if exchange.endpoint not in self._endpoints:
+            return True  # another download has left it already
+        rest = self._endpoints[self._endpoints.index(exchange.endpoint) + 1 :]
+        if not exchange.endpoint.mirror or not rest:
+            return False
+        self._endpoints, self._exchange = rest, None
+        return True
 
     def _on(self, endpoint: Endpoint) -> Exchange:
         return Exchange(self._client, endpoint, NOBODY if endpoint.mirror else self._credentials, self._trusted)
@@ -96,19 +111,30 @@ class RemoteRepository:
             exchange = self._on(endpoint)
             try:
                 async with await exchange.send("GET", endpoint.to("/v2/"), self._scope()):
-                    self._exchange = exchange
+                    self._settle(exchange)
                     break
-            except Unreachable as error:
+            except RegistryError as error:
                 failure = error
+                if not (endpoint.mirror or isinstance(error, Unreachable)):
+                    raise
         if self._exchange is None:
             raise failure or RegistryError(f"{self._name}: no endpoint")
         return self._exchange
 
     async def blob(self, blob: Descriptor, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """See the port."""
-        async with aclosing(download(await self._ready(), self._path, self._scope(), blob, offset)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        position = offset
+        while True:
+            exchange = await self._ready()
+            try:
+                async with aclosing(download(exchange, self._path, self._scope(), blob, position)) as chunks:
+                    async for chunk in chunks:
+                        position += len(chunk)
+                        yield chunk
+                return
+            except RegistryError:
+                if not self._leave(exchange):
+                    raise
 
     async def tags(self) -> tuple[str, ...]:
         """See the port."""

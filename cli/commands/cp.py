@@ -13,8 +13,9 @@ from docket.cli.context import encode, write_all
 from docket.cli.errors import CliError, EngineError
 from docket.cli.options import Command
 from docket.cli.sanitise import printable
-from docket.cli.tar import Reader, gathered, renamed
+from docket.cli.tar import Reader, renamed
 from docket.domain.compact_json import loads
+from docket.domain.pieces import gathered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

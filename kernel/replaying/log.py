@@ -23,7 +23,7 @@ from docket.domain.model.engine.events import EngineSwept
 from docket.domain.model.exec.events import ExecStarted
 from docket.domain.model.image.events import ImageDefaults, ImageImported
 from docket.domain.model.job.events import JobCompleted, JobFailed
-from docket.domain.ports import EventStore, Swept
+from docket.domain.ports import EventStore
 from docket.kernel.recording.format import Call
 from docket.kernel.replaying.divergence import ReplayDiverged
 
@@ -55,7 +55,8 @@ class RecordedLog:
         """
         self._source = source
         self._passing = passing
-        self._own = list(source.read(job=job))
+        # Older engines deleted garbage before they went on; that is a job of its own now, and no decision of this one's.
+        self._own = [stored for stored in source.read(job=job) if not isinstance(stored.event, EngineSwept)]
         self._next_call = next_call
         self._subject = subject
         self._taken = 0
@@ -104,11 +105,6 @@ class RecordedLog:
         """Why the removal that is under way failed then; empty when it did not."""
         event = self.next_event.event if self.next_event is not None else None
         return event.message if isinstance(event, ContainerRemoveFailed) else ""
-
-    def swept(self) -> Swept:
-        """What the deletion of garbage that is under way came to then."""
-        event = self.next_event.event if self.next_event is not None else None
-        return Swept(event.blobs, event.layers, event.reclaimed_bytes) if isinstance(event, EngineSwept) else Swept()
 
     def committed(self) -> ImageImported | str:
         """The image of the commit that is under way, or why there was none."""

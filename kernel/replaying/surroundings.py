@@ -106,13 +106,10 @@ class NoImages:
 
 
 class RecordedImages(NoImages):
-    """Images that a job makes of a container are those that the log names, and garbage is what was deleted then."""
+    """Images that a job makes of a container are those that the log names."""
 
     def __init__(self, log: RecordedLog) -> None:
         self._log = log
-
-    async def sweep(self, images: Sequence[StoredImage], stacks: Sequence[tuple[str, ...]], partials: bool) -> Swept:
-        return self._log.swept()
 
     async def commit(self, commit: LayerCommit) -> ImageImported:
         made = self._log.committed()

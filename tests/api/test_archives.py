@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
 import tarfile
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from counterparts import dockerd, needs, podman, run, short_directory
 from docker_daemon import Daemon, _Connection
 
 pytestmark = [
@@ -21,17 +19,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("docker") is None, reason="needs the docker CLI: it is not installed"),
 ]
 BASE = "docket/base"
-
-
-def needs(*tools: str) -> pytest.MarkDecorator:
-    missing = [tool for tool in tools if shutil.which(tool) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}: not installed")
-
-
-def run(*command: str | Path, **options: Any) -> str:
-    done = subprocess.run(command, text=True, capture_output=True, timeout=120, check=False, **options)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def image_id(daemon: Daemon, name: str) -> str:
@@ -136,13 +123,13 @@ def test_skopeo_reads_both_formats_of_one_archive(engine: Daemon, saved: Path) -
 @needs("podman")
 def test_podman_loads_and_saves(engine: Daemon, saved: Path, tmp_path: Path, short: Path) -> None:
     """The image id stays, and the layers do."""
-    podman = ["podman", "--root", f"{tmp_path}/root", "--runroot", f"{short}/run", "--storage-driver", "vfs"]
-    run(*podman, "load", "-q", "-i", saved)
-    assert run(*podman, "image", "inspect", "-f", "{{.Id}}", "other:1") == image_id(engine, BASE)[7:]
-    run(*podman, "tag", "other:1", "docker.io/library/other:1")  # it may have taken it for a local one
+    other = podman(tmp_path, short)
+    run(*other, "load", "-q", "-i", saved)
+    assert run(*other, "image", "inspect", "-f", "{{.Id}}", "other:1") == image_id(engine, BASE)[7:]
+    run(*other, "tag", "other:1", "docker.io/library/other:1")  # it may have taken it for a local one
     for form in ("docker-archive", "oci-archive"):
         archive = tmp_path / f"{form}.tar"
-        run(*podman, "save", "-q", "--format", form, "-o", archive, "docker.io/library/other:1")
+        run(*other, "save", "-q", "--format", form, "-o", archive, "docker.io/library/other:1")
         engine.out("rmi", "other:1")
         assert engine.out("load", "-i", str(archive)) == "Loaded image: other:1"
         layers = "{{.RootFS.Layers}}"
@@ -153,39 +140,24 @@ def test_podman_loads_and_saves(engine: Daemon, saved: Path, tmp_path: Path, sho
 
 @pytest.fixture
 def short() -> Iterator[Path]:
-    """A directory with a short path: podman and containerd have sockets in theirs."""
-    with tempfile.TemporaryDirectory(prefix="d") as path:
-        yield Path(path)
+    with short_directory() as path:
+        yield path
 
 
 @pytest.fixture
-def dockerd(short: Path) -> Iterator[Daemon]:
-    """Docker's own engine, in namespaces of its own; it only stores images here."""
-    root, host = short, f"unix://{short}/docket.sock"
-    command = [
-        "unshare", "--mount", "--net", "dockerd", "--data-root", f"{root}/data", "--exec-root", f"{root}/exec", "-H", host,
-        "--pidfile", f"{root}/pid", "--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "vfs",
-    ]  # fmt: skip
-    engine = Daemon.__new__(Daemon)
-    engine.root, engine.host = root, host
-    with open(root / "log", "w") as log:
-        engine.process = subprocess.Popen(command, stderr=log, stdout=log)
-    for _ in range(300):
-        if engine.docker("version").returncode == 0:
-            break
-        assert engine.process.poll() is None, (root / "log").read_text()
-        time.sleep(0.1)
-    yield engine
-    engine.stop()
+def docker(short: Path) -> Iterator[Daemon]:
+    """Docker's own engine."""
+    with dockerd(short) as running:
+        yield running
 
 
 @needs("dockerd")
-def test_dockerd_loads_and_saves(engine: Daemon, saved: Path, dockerd: Daemon, tmp_path: Path) -> None:
+def test_dockerd_loads_and_saves(engine: Daemon, saved: Path, docker: Daemon, tmp_path: Path) -> None:
     """In both directions the image id stays."""
-    assert set(dockerd.out("load", "-i", str(saved)).splitlines()) >= {f"Loaded image: {BASE}:latest", "Loaded image: other:1"}
-    assert image_id(dockerd, "other:1") == image_id(engine, BASE)
-    dockerd.out("tag", "other:1", "back:1")
-    dockerd.out("save", "-o", f"{tmp_path}/back.tar", "back:1")
+    assert set(docker.out("load", "-i", str(saved)).splitlines()) >= {f"Loaded image: {BASE}:latest", "Loaded image: other:1"}
+    assert image_id(docker, "other:1") == image_id(engine, BASE)
+    docker.out("tag", "other:1", "back:1")
+    docker.out("save", "-o", f"{tmp_path}/back.tar", "back:1")
     assert engine.out("load", "-i", f"{tmp_path}/back.tar") == "Loaded image: back:1"
     assert image_id(engine, "back:1") == image_id(engine, BASE)
     engine.out("rmi", "back:1")

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -271,3 +272,30 @@ def lengthen(log: Path, container: str, events: int) -> None:
             await store.append(Batch(tuple(renames), Metadata(1)))
 
     trio.run(append)
+
+
+def test_the_first_answer_waits_for_no_manifest(start: Start) -> None:
+    """What a killed engine left of images is found by reading every manifest: meanwhile the engine answers, and then it is gone."""
+    daemon = start().ready()
+    image = daemon.get("/images/docket/base/json")
+    daemon.stop()
+    blobs = daemon.root / "data/content/blobs/sha256"
+    (blobs / ("0" * 64)).write_bytes(b"garbage")
+    (manifest,) = [file for file in blobs.iterdir() if image["Id"].encode() in file.read_bytes()]
+    content = manifest.read_bytes()
+    manifest.unlink()
+    os.mkfifo(manifest)  # whoever reads it waits for somebody who writes
+    again = start(root=daemon.root).ready()
+    assert again.out("run", "--rm", "docket/base", "echo", "hello") == "hello"
+    assert (blobs / ("0" * 64)).exists()
+    with manifest.open("wb") as reader_is_there:
+        manifest.unlink()
+        manifest.write_bytes(content)
+        reader_is_there.write(content)
+    for _ in range(400):
+        if not (blobs / ("0" * 64)).exists():
+            break
+        time.sleep(0.02)
+    assert not (blobs / ("0" * 64)).exists()
+    assert again.get("/images/docket/base/json")["Id"] == image["Id"]
+    assert "EngineSwept" in again.out("log", "--type", "EngineSwept")

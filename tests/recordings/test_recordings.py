@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 SCENARIOS = sorted(path.stem for path in HERE.glob("*.jsonl"))
 # Beside the recovery that each daemon begins with.
 JOBS = {
+    "commit": {"start", "commit", "pause", "unpause", "watch", "remove"},
     "exec": {"start", "exec_start", "watch", "remove"},
     "kill": {"start", "kill", "watch"},
     "pause": {"start", "pause", "unpause", "watch", "remove"},

@@ -12,11 +12,12 @@ import json
 import re
 import socket
 import struct
-import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.registry.served import Served
 
 from docket.domain.oci.manifest import DOCKER_CONFIG, DOCKER_MANIFEST
 
@@ -164,7 +165,7 @@ class _Server(ThreadingHTTPServer):
         """Connections that a test cut."""
 
 
-class FaultyRegistry:
+class FaultyRegistry(Served):
     """Serves on a free port of loopback until `close`."""
 
     def __init__(self) -> None:
@@ -180,18 +181,11 @@ class FaultyRegistry:
         self.ranges = True
         self.mounts = False
         self.upload_root = ""
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self._server.registry = self
-        self.port: int = self._server.server_address[1]
+        server = _Server(("127.0.0.1", 0), Handler)
+        server.registry = self
+        super().__init__(server)
         self.host = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.host}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     @staticmethod
     def error(code: str, message: str) -> bytes:

@@ -265,6 +265,53 @@ async def test_s27_a_mirror_sees_no_credential(registries: Registries, registry:
     assert registry.heads("authorization") == []
 
 
+@pytest.mark.parametrize("end", [shut, Handler.reset, lambda request: request.reply(500)], ids=["truncated", "reset", "500"])
+async def test_a_mirror_that_fails_in_the_middle_is_left_for_the_next(
+    registries: Registries, registry: FaultyRegistry, another: Callable[[], FaultyRegistry], end: Callable[[Handler], None]
+) -> None:
+    """What it has sent is not asked for again, and nothing else goes there any more."""
+    second = another()
+    for each in (registry, second):
+        each.add_blob(LAYER)
+        each.add_raw_manifest("1", b"{}")
+    registry.faults.append(once(on("GET .*/blobs/", part(SIZE // 2, shut))))
+    registry.faults.append(on("GET .*/blobs/", end))
+    settings = EngineSettings(registry_mirrors=(registry.url, second.url))
+    async with registries.open(parse_reference("some/app:1"), SOMEBODY, settings) as repository:
+        await repository.manifest("1")
+        assert second.requests == []
+        assert b"".join([chunk async for chunk in repository.blob(described(LAYER))]) == LAYER
+        asked = len(registry.requests)
+        await repository.manifest("1", digest=parse_digest(digest_of(b"{}")))
+        assert len(registry.requests) == asked
+    (begin,) = second.heads("range")
+    assert int(begin.removeprefix("bytes=").split("-")[0]) == SIZE // 2
+    assert second.heads("authorization") == []
+
+
+async def test_a_mirror_without_a_manifest_of_the_index_is_left_for_the_next(
+    registries: Registries, registry: FaultyRegistry, another: Callable[[], FaultyRegistry]
+) -> None:
+    """It has what the tag means, and not what that leads to. Where there is no other, its own error is told."""
+    second = another()
+    registry.add_raw_manifest("1", b"{}")
+    digest = parse_digest(second.add_raw_manifest("2", b"[]"))
+    settings = EngineSettings(registry_mirrors=(registry.url, second.url))
+    async with registries.open(parse_reference("some/app:1"), SOMEBODY, settings) as repository:
+        await repository.manifest("1")
+        assert (await repository.manifest(digest, digest=digest)).data == b"[]"
+
+
+async def test_the_registry_itself_is_left_for_nobody(registries: Registries, registry: FaultyRegistry) -> None:
+    """Only mirrors have others behind them."""
+    registry.add_blob(LAYER)
+    registry.faults.append(on("GET .*/blobs/", lambda request: request.reply(404)))
+    with pytest.raises(RegistryError) as failure:
+        await fetch(registries, registry)
+    assert failure.value.kind == "not found"
+    assert sum("/blobs/" in path for _, path, _ in registry.requests) == 1
+
+
 @pytest.mark.parametrize(
     "location",
     ["http://169.254.169.254/latest/meta-data", "http://[fe80::1]/x", "http://0.0.0.0/x", "file:///etc/passwd", "unix:///run/x.sock",

@@ -391,3 +391,41 @@ def test_s31_labels_of_an_image_steer_nothing(daemon: Daemon, registry: FaultyRe
     assert told["HostConfig"]["Devices"] in ([], None)
     assert told["Config"]["Labels"] == labels
     daemon.out("rm", made["Id"])
+
+
+def test_a_mirror_that_fails_is_left_in_the_middle_of_a_pull(tmp_path: Path) -> None:
+    """Of two layers one comes from the first mirror and one in two halves; the image is whole, and the failure is no event."""
+    first, second = FaultyRegistry(), FaultyRegistry()
+    daemon = Daemon(tmp_path, options=("--registry-mirror", first.url, "--registry-mirror", second.url))
+    try:
+        content = os.urandom(400_000)
+        for each in (first, second):
+            _, large = add_image(each, "1", b"small", content)
+        left = [1]
+
+        def cut(request: Handler) -> None:
+            """Half of the layer once, and then nothing any more."""
+            data = first.blobs[large]
+            if not left[0]:
+                request.reply(404)
+                return
+            left[0] = 0
+            request.send_response(200)
+            request.send_header("Content-Length", str(len(data)))
+            request.end_headers()
+            request.wfile.write(data[: len(data) // 2])
+            request.close_connection = True
+
+        first.faults.append(on(f"GET .*{large}", cut))
+        daemon.out("pull", "-q", "some/app:1")
+        assert daemon.request("GET", "/images/some/app:1/json")[0] == 200
+        ranges = [(path, headers["range"]) for _, path, headers in second.requests if "range" in headers]
+        (resumed,) = [begin for path, begin in ranges if path.endswith(large)]
+        assert int(resumed.removeprefix("bytes=").split("-")[0]) > 0
+        events = [json.loads(line)["type"] for line in raw(daemon, "/docket/log").splitlines()]
+        assert events.count("LayerFetched") == 2
+        assert "ImagePullFailed" not in events
+    finally:
+        daemon.stop()
+        first.close()
+        second.close()

@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.registry.served import Served
+
 SERVICE, ISSUER = "tests", "issuer of the tests"
 
 
-class TokenService:
+class TokenService(Served):
     """Serves on a free port of loopback. Everybody may pull ``public/…``, ``me`` may do everything."""
 
     def __init__(self, folder: Path) -> None:
@@ -42,15 +43,7 @@ class TokenService:
                 self.end_headers()
                 self.wfile.write(body)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
 
     @property
     def configuration(self) -> str:

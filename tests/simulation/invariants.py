@@ -59,6 +59,13 @@ def check_step(engine: Engine, store: SimulatedStore, kernel: FakeKernel, disk: 
     check_named(engine, kernel)
 
 
+def check_no_garbage(engine: Engine, disk: Disk) -> None:
+    """Some time after the start no blob is left that nothing names."""
+    needed = {name for image in engine.state.images.values() for name in (image.id, image.manifest, *image.layers)}
+    needed |= {layer for container in engine.state.containers.values() for layer in container.layers}
+    assert disk.blobs <= needed, f"blobs that nothing names: {sorted(disk.blobs - needed)}"
+
+
 def check_replay(engine: Engine, store: SimulatedStore, kernel: FakeKernel) -> None:
     """A fold of the log from event 1 is the live state, byte for byte, and asks nothing of the kernel."""
     steps, objects = len(kernel.trace), kernel.leaks()

@@ -96,6 +96,7 @@ async def check_recovery(world: World) -> Life:
         await world.settle(_LONGER_THAN_ANY_PROGRAM)
         world.check(engine)
         invariants.check_quiet(engine, world.kernel)
+        invariants.check_no_garbage(engine, world.disk)
         assert world.store is not None
         assert invariants.open_intents(world.store.everything()) == []
 

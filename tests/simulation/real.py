@@ -41,6 +41,7 @@ from docket.domain.model.state import EVENT_TYPES, fold
 from docket.domain.plan.settings import HostFiles, Places
 from docket.domain.recovery import recover
 from docket.domain.snapshots import beginning
+from docket.domain.sweeping import sweep_later
 from docket.event_store.codec import Codec
 from docket.event_store.sqlite import SqliteEventStore
 from docket.kernel.fake.programs import SYSTEM_FILES
@@ -178,6 +179,7 @@ class RealWorld:
         bench = RealBench(self.root)
         async with self._open_engine(bench) as engine:
             await recover(engine)
+            engine.spawn(sweep_later, engine)
             await body(engine, bench)
 
     @asynccontextmanager

@@ -29,6 +29,7 @@ from docket.domain.model.container.spec import Resources
 from docket.domain.model.state import EVENT_TYPES
 from docket.domain.plan.settings import HostFiles, Places
 from docket.domain.recovery import recover
+from docket.domain.sweeping import sweep_later
 from docket.event_store.codec import Codec
 from docket.kernel.fake.kernel import FakeKernel
 from docket.kernel.fake.ports import FakeClock, FakeRootfs, SequentialIds
@@ -72,6 +73,7 @@ class World:
                     engine = Engine(self._ports(life, self.store), nursery, JOBS)
                     with engine.subscribe() as told:
                         await recover(engine)
+                        engine.spawn(sweep_later, engine)
                         await body(engine)
                         invariants.check_told(told)
                     self.store.flush()

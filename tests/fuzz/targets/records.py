@@ -43,6 +43,8 @@ _ROUTES = (
     "/events?since=1&until=2",
     "/containers/{id}/json",
     "/docket/explain/{id}",
+    "/docket/why/{id}",
+    "/docket/why/docket/base?type=image",
 )
 _PATIENCE_SECONDS = 5
 

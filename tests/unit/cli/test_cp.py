@@ -13,7 +13,8 @@ from docket.cli import tar
 from docket.cli.commands.cp import Place, arranged, go_base, rebased, split, split_entry
 from docket.cli.errors import CliError
 from docket.cli.local_tree import archive_of, unpack
-from docket.cli.tar import Reader, gathered, renamed
+from docket.cli.tar import Reader, renamed
+from docket.domain.pieces import gathered
 
 
 @pytest.mark.parametrize(

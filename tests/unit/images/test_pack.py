@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from tests.unit.images.conftest import reader_of
 
 from docket.adapters.images.errors import InvalidArchive
-from docket.adapters.images.pack import FILES, OVERLAY, Packing, gathered, pack_one, pack_tree
+from docket.adapters.images.pack import FILES, OVERLAY, Packing, pack_one, pack_tree
 from docket.adapters.images.tar_writer import member_header
 from docket.adapters.images.unpack import OPAQUE_XATTR, unpack_layer
+from docket.domain.pieces import gathered
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("descriptors")]
 
