@@ -120,7 +120,7 @@ def _prepare(engine: Engine, container: Container, of_host: HostDevices) -> tupl
         else None,
         run=container.run,
         attachments=tuple(engine.waiting.pop(container.id, ())),
-        cgroup=ports.places.cgroup(ports.kernel.host(), container.id, spec.cgroup_parent),
+        cgroup=ports.places.cgroup(ports.kernel.host(), container.id, spec),
     )
     return confinement, plan, launch
 
@@ -151,7 +151,7 @@ def started(
         identity.pid,
         identity.start_time,
         identity.boot_id,
-        engine.ports.places.cgroup(engine.ports.kernel.host(), container.id, container.spec.cgroup_parent),
+        engine.ports.places.cgroup(engine.ports.kernel.host(), container.id, container.spec),
         confinement.capabilities,
         confinement.no_new_privileges,
         confinement.seccomp_digest,

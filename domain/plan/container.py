@@ -50,7 +50,7 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 def container_plan(container: str, spec: ContainerSpec, around: Surroundings) -> Plan:
     """The plan that starts ``container``."""
-    cgroup = around.places.cgroup(around.host, container, spec.cgroup_parent)
+    cgroup = around.places.cgroup(around.host, container, spec)
     joined = (op.JoinNamespaces(peer.pid, peer.start_time, ("pid",)) for peer in _given(around.peers.pid))
     mounts = rootfs.mounts(
         container, spec, around.lowerdirs, around.places, around.host, around.peers.ipc, around.devices.given
@@ -58,6 +58,7 @@ def container_plan(container: str, spec: ContainerSpec, around: Surroundings) ->
     return Plan(
         prepare=(
             *rootfs.prepare(container, spec, around.places, around.files),
+            *_scope(container, spec, around),
             *cgroups.prepare(cgroup, spec.resources, around.host, around.devices.numbers),
             *devices.filter_of(cgroup, spec, around.devices.given),
             *rootfs.hold(container, spec, around.lowerdirs, around.places, mounts),
@@ -115,6 +116,11 @@ def exec_plan(
             op.Execve(),
         ),
     )
+
+
+def _scope(container: str, spec: ContainerSpec, around: Surroundings) -> tuple[op.AnyOperation, ...]:
+    systemd = spec.cgroup_driver == "systemd" and around.host.cgroup_root
+    return (around.places.scope(around.host, container, spec),) if systemd else ()
 
 
 def _init(spec: ContainerSpec, host: HostFacts) -> str:

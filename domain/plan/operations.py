@@ -96,6 +96,20 @@ class Unlink(Operation, frozen=True):
         return f"unlink {self.path}"
 
 
+class StartScope(Operation, frozen=True):
+    """Have systemd make the scope ``unit`` below ``slice``, whose cgroup is ``path``, for the shim and what it starts.
+
+    systemd leaves alone what is in it (``Delegate=yes``), and removes it when the last process in it has ended: there is no undo.
+    """
+
+    path: str
+    unit: str
+    slice: str
+
+    def describe(self) -> str:
+        return f"start {self.unit} in {self.slice}"
+
+
 class CreateCgroup(Operation, frozen=True):
     """Make a cgroup and enable ``controllers`` on the way down to it. ``path`` is absolute, in the cgroup2 mount."""
 
@@ -575,6 +589,7 @@ AnyOperation = (
     | RemoveDirectory
     | WriteFile
     | Unlink
+    | StartScope
     | CreateCgroup
     | RemoveCgroup
     | WriteCgroup

@@ -18,6 +18,7 @@ from docket.kernel.fake.task import Task
 
 SYSCALLS = {
     "MakeDirectory": "mkdir", "RemoveDirectory": "rmdir", "WriteFile": "open", "Unlink": "unlink", "CreateCgroup": "mkdir",
+    "StartScope": "connect",
     "HoldOverlay": "mount", "AttachOverlay": "move_mount", "BecomeRoot": "setresuid", "SetAppArmorProfile": "write",
     "RemoveCgroup": "rmdir", "WriteCgroup": "write", "JoinNamespaces": "setns", "Clone": "clone3", "WriteIdMaps": "write",
     "SetDumpable": "prctl", "Setsid": "setsid", "Unshare": "unshare", "Mount": "mount", "MountOverlay": "mount",
@@ -49,6 +50,9 @@ class Interpreter:
                 self._remove(task.shim, operation.path, directory=isinstance(operation, op.RemoveDirectory))
             case op.WriteFile():
                 self._write_file(task.shim, operation)
+            case op.StartScope():
+                self._model.cgroups.start_scope(operation.path, task.shim.pid)
+                task.shim.cgroup = f"{operation.path}/shim"
             case op.CreateCgroup():
                 self._model.cgroups.create(operation.path, operation.controllers).made_as_parent = False
             case op.RemoveCgroup():

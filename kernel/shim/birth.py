@@ -30,7 +30,7 @@ from docket.kernel.linux.context import Context
 from docket.kernel.linux.interpreter import Operation, perform
 from docket.kernel.linux.syscalls import SyscallError
 
-_RESET_SIGNALS = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT, _signal.SIGCHLD)
+_RESET_SIGNALS = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT, _signal.SIGTERM, _signal.SIGCHLD)
 
 
 class Failed(Exception):

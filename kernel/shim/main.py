@@ -26,6 +26,7 @@ from docket.domain.compact_json import dumps, loads
 from docket.kernel.linux import abi, syscalls
 from docket.kernel.linux.host import read_small_file, start_time_of
 from docket.kernel.linux.process import set_window_size
+from docket.kernel.linux.systemd import leave_scope
 from docket.kernel.shim import endpoints
 from docket.kernel.shim.birth import Birth, Failed
 from docket.kernel.shim.clients import Client
@@ -340,6 +341,7 @@ class Shim:
             set_window_size(self._terminal, *order["resize"])
         elif "release" in order:
             self._released = True
+            leave_scope(self._birth.context)
 
     def _close_control(self) -> None:
         if self._control is not None:

@@ -387,6 +387,17 @@ async def user_namespace(engine: Engine, bench: Bench) -> None:
     await ask(engine, "stop", "mapped", request=Stop(timeout_seconds=0))
 
 
+async def scope(engine: Engine, bench: Bench) -> None:
+    """A container whose cgroup systemd makes, where there is one, twice in a row; another one is left for the next engine."""
+    engine.settings = msgspec.structs.replace(engine.settings, cgroup_driver="systemd")
+    await create(engine, "scoped", resources=bench.resources())
+    await start(engine, "scoped")
+    await ask(engine, "restart", "scoped", request=Stop(timeout_seconds=0))
+    await create(engine, "short", ("true",), cgroup_parent="a-b.slice")
+    await start(engine, "short")
+    await settled(engine, "short")
+
+
 async def concurrent(engine: Engine, bench: Bench) -> None:
     async def run(name: str) -> None:
         await create(engine, name, ("true",))
@@ -462,6 +473,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("first start", lambda engine, bench: trio.lowlevel.checkpoint(), first_start),
     Scenario("shared binds", _image, shared_binds),
     Scenario("user namespace", _image, user_namespace),
+    Scenario("scope of systemd", _image, scope),
     Scenario("checks", _running, checks),
     Scenario("concurrent jobs", _running, concurrent),
     Scenario("out of memory", _running, out_of_memory),

@@ -151,6 +151,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     oom_score_adj: int = 0
     init: bool = False
     cgroup_parent: str = ""
+    cgroup_driver: str = "cgroupfs"
+    """``cgroupfs`` or ``systemd``: who makes its cgroup."""
 
     # Its life.
     auto_remove: bool = False

@@ -21,6 +21,7 @@ EXAMPLES: tuple[op.AnyOperation, ...] = (
     op.WriteFile("/run/docket/x/f", "text"),
     op.Unlink("/run/docket/x/f"),
     op.RemoveDirectory("/run/docket/x"),
+    op.StartScope("/sys/fs/cgroup/system.slice/docket-x.scope", "docket-x.scope", "system.slice"),
     op.CreateCgroup("/sys/fs/cgroup/docket/x", ("pids",)),
     op.WriteCgroup("/sys/fs/cgroup/docket/x", "pids.max", "5"),
     op.AttachDeviceFilter("/sys/fs/cgroup/docket/x", "twAAAAEAAACVAAAAAAAAAA=="),
