@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from docket.kernel.fake.linux_errno import EBUSY, EEXIST, EINVAL, ENOENT, ENOTDIR, ERANGE, ESRCH, CallFailed
 
-CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
+CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids", "hugetlb", "rdma")
 """The controllers that the model knows and, unless told otherwise, has."""
 
 _CORE_FILES = {
@@ -44,8 +44,21 @@ _CONTROLLER_FILES = {
         "memory.swap.max": "max",
     },
     "pids": {"pids.max": "max", "pids.current": "0"},
+    "hugetlb": {"hugetlb.2MB.max": "max", "hugetlb.2MB.rsvd.max": "max", "hugetlb.2MB.current": "0"},
+    "rdma": {"rdma.max": "", "rdma.current": ""},
 }
-_NUMBERS = frozenset({"pids.max", "memory.max", "memory.high", "memory.low", "memory.swap.max", "cpu.weight"})
+_NUMBERS = frozenset(
+    {
+        "pids.max",
+        "memory.max",
+        "memory.high",
+        "memory.low",
+        "memory.swap.max",
+        "cpu.weight",
+        "hugetlb.2MB.max",
+        "hugetlb.2MB.rsvd.max",
+    }
+)
 
 
 THREADED = frozenset({"cpu", "cpuset", "pids"})
