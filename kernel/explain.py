@@ -117,6 +117,8 @@ def command(operation: op.Operation) -> str:
             )
         case op.JoinNamespaces():
             return _join(operation)
+        case op.JoinUsers():
+            return f"exec nsenter --target {operation.pid} --user sh"
         case op.Clone():
             return _clone(operation)
         case op.WriteIdMaps():

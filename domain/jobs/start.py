@@ -137,6 +137,9 @@ def _peers(engine: Engine, container: Container) -> Peers:
             if kind == "ipc" and peer.spec.ipc in {"private", "none"}:
                 hint = "non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
                 raise Rejected(Conflict(f"cannot join IPC of container {peer.id}: {hint}"))
+            if container.spec.id_maps is not None and peer.spec.id_maps != container.spec.id_maps:
+                hint = "its users are others on the host: create both with the same --userns"
+                raise Rejected(Conflict(f"cannot join {kind} of container {peer.id}: {hint}"))
             found[kind] = launching.identity_of(peer)
     return Peers(**found)
 

@@ -167,6 +167,19 @@ class JoinNamespaces(Operation, frozen=True):
         return f"join namespaces {' '.join(self.namespaces)} of process {self.pid}"
 
 
+class JoinUsers(Operation, frozen=True):
+    """Have the new process be in the user namespace of a running one, which must still be the one that started at ``start_time``.
+
+    Its other new namespaces belong to that user namespace then, and no ids are mapped anew. In ``prepare`` only.
+    """
+
+    pid: int
+    start_time: int
+
+    def describe(self) -> str:
+        return f"join the user namespace of process {self.pid}"
+
+
 class HoldOverlay(Operation, frozen=True):
     """Make an overlay whose files belong to the mapped ids, and hold it for `AttachOverlay`; nothing becomes visible on the host.
 
@@ -595,6 +608,7 @@ AnyOperation = (
     | WriteCgroup
     | AttachDeviceFilter
     | JoinNamespaces
+    | JoinUsers
     | Clone
     | WriteIdMaps
     | HoldOverlay

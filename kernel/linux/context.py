@@ -32,6 +32,7 @@ class Context:
         "root",
         "trees",
         "users",
+        "users_of",
     )
 
     def __init__(self, arguments: list[str], environment: list[str]) -> None:
@@ -52,6 +53,8 @@ class Context:
         """The sealed file that is executed as the container's init, if there is one."""
         self.home_cgroup = ""
         """The cgroup that the shim was in before it was put into a scope (`StartScope`)."""
+        self.users_of = 0
+        """The process whose user namespace the new one will be in (`JoinUsers`); 0 for the shim's own, or a new one."""
         self.channel: object = None
         """The socket to the shim that descriptors are sent through."""
 

@@ -200,6 +200,12 @@ def join_namespaces(context: Context, pid: int, start_time: int, namespaces: lis
     syscalls.setns(context.pidfds[pid], flags)
 
 
+def join_users(context: Context, pid: int, start_time: int) -> None:
+    """Only remembered: the shim itself must stay the host's root (`docket.kernel.shim.birth`)."""
+    open_process(context, pid, start_time)
+    context.users_of = pid
+
+
 def open_process(context: Context, pid: int, start_time: int) -> None:
     """Open a process by pidfd. Do it before the clone: in another pid namespace the same number is another process."""
     if pid in context.pidfds:

@@ -26,6 +26,7 @@ _PERFORM: dict[str, Callable[..., bool | None]] = {
     "WriteCgroup": host.write_cgroup,
     "AttachDeviceFilter": host.attach_device_filter,
     "JoinNamespaces": host.join_namespaces,
+    "JoinUsers": host.join_users,
     "WriteIdMaps": process.write_id_maps,
     "HoldOverlay": id_mapping.hold_overlay,
     "AttachOverlay": rootfs.attach_overlay,

@@ -384,6 +384,9 @@ async def user_namespace(engine: Engine, bench: Bench) -> None:
     await create(engine, "mapped", mounts=mounts, ulimits=(Ulimit("nofile", 512, 1024),), oom_score_adj=500)
     await start(engine, "mapped")
     await execute(engine, "mapped", "true")
+    await create(engine, "borrower", ("true",), network="container:mapped", pid="container:mapped")
+    await start(engine, "borrower")
+    await settled(engine, "borrower")
     await ask(engine, "stop", "mapped", request=Stop(timeout_seconds=0))
 
 

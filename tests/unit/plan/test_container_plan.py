@@ -16,7 +16,7 @@ from docket.domain.model.container.spec import ContainerSpec, HugepageLimit, Mou
 from docket.domain.plan import cgroup
 from docket.domain.plan import operations as op
 from docket.domain.plan.container import Confinement, Surroundings, container_plan, exec_plan
-from docket.domain.plan.settings import Places
+from docket.domain.plan.settings import Peers, Places
 from docket.domain.ports import HostFacts, ProcessIdentity
 
 HOST = HostFacts(
@@ -230,3 +230,20 @@ def test_controllers_of_few_are_enabled_for_who_asks() -> None:
     assert cgroup.prepare("/g", Resources(), host)[0] == op.CreateCgroup("/g", ("pids",))
     asked = Resources(hugepages=(HugepageLimit("2MB", 0),), rdma=(RdmaLimit("x", 0),))
     assert cgroup.prepare("/g", asked, host)[0] == op.CreateCgroup("/g", ("pids", "hugetlb", "rdma"))
+
+
+@pytest.mark.parametrize("kind", ["network", "pid", "ipc"])
+def test_who_joins_a_namespace_joins_the_users_it_belongs_to(kind: str) -> None:
+    """Without a user namespace of its own there is nothing to map; without mapped ids nobody's users are joined."""
+    maps = (IdMapping(0, 100_000, 65_536),)
+    lender = ProcessIdentity(7, 70, "boot")
+    peers = Peers(**{kind: lender})
+    around = Surroundings(HOST, PLACES, ("/l",), Confinement(0), peers)
+    spec = ContainerSpec(command=("true",), id_maps=IdMaps(maps, maps), **{kind: "container:x"})
+    plan = container_plan("c" * 64, spec, around)
+    assert plan.prepare[-1] == op.JoinUsers(7, 70)
+    assert "user" not in plan.process.namespaces
+    assert not any(isinstance(each, op.WriteIdMaps) for each in plan.settle)
+    assert any(isinstance(each, op.BecomeRoot) for each in plan.inside)
+    plain = container_plan("c" * 64, msgspec.structs.replace(spec, id_maps=None), around)
+    assert not any(isinstance(each, op.JoinUsers) for each in plain.prepare)
