@@ -156,6 +156,10 @@ def _when_given(options: Options) -> dict[str, Any]:
         given["Tmpfs"] = tmpfs(options["tmpfs"])
     if options["sysctl"]:
         given["Sysctls"] = _pairs(options["sysctl"])
+    if options["hugepage-limit"]:
+        given["HugepageLimits"] = list(options["hugepage-limit"])
+    if options["rdma"]:
+        given["Rdma"] = dict(options["rdma"])
     if options["runtime"]:
         given["Runtime"] = options["runtime"]
     if options["mount"]:

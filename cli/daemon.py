@@ -121,6 +121,8 @@ async def _main(options: DaemonOptions, read: Callable[[], DaemonOptions], launc
     make_directories(places)
     if options.settings.id_maps is not None:
         _require_id_mapping(options)
+    if options.settings.cgroup_driver == "systemd":
+        _require_systemd()
     launcher.rehearse(f"{places.exec_root}/rehearsal")
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with open_engine(places, launcher, options.settings, log) as engine:
@@ -148,6 +150,17 @@ def _require_id_mapping(options: DaemonOptions) -> None:
     if reason:
         needed = "id-mapped mounts need Linux 5.19 and a filesystem that has them, such as ext4, xfs or btrfs"
         raise Unavailable(f"userns-remap: {options.data_root} cannot have other ids: {reason}: {needed}")
+
+
+def _require_systemd() -> None:
+    """Raises `Unavailable`."""
+    from docket.domain.errors import Unavailable
+    from docket.kernel.linux.facts import cgroup_root
+    from docket.kernel.linux.systemd import why_no_systemd
+
+    reason = why_no_systemd() or ("" if cgroup_root() else "no cgroup2 hierarchy is mounted")
+    if reason:
+        raise Unavailable(f"native.cgroupdriver=systemd: {reason}: use native.cgroupdriver=cgroupfs")
 
 
 async def _recover(engine: Engine, log: DaemonLog) -> None:

@@ -195,7 +195,7 @@ def _settings(told: dict[str, Any], in_file: set[str]) -> EngineSettings:
     debug = told["debug"] or level == "debug"
     limits = told["default-ulimit"]
     options = told["log-opt"]
-    values.check_exec_options(told["exec-opt"])
+    driver = values.cgroup_driver(told["exec-opt"])
     max_bytes, files = values.log_options(options if isinstance(options, dict) else values.log_options_of_flags(options))
     return EngineSettings(
         labels=_checked("label", "labels" in in_file, values.labels, told["label"]),
@@ -210,7 +210,8 @@ def _settings(told: dict[str, Any], in_file: set[str]) -> EngineSettings:
         log_max_bytes=max_bytes,
         log_files=files,
         id_maps=remapping.id_maps(told["userns-remap"]),
-        cgroup_parent=values.cgroup_parent(told["cgroup-parent"]),
+        cgroup_parent=values.cgroup_parent(told["cgroup-parent"], driver),
+        cgroup_driver=driver,
         recordings_max_bytes=values.recordings_size(told["recordings-max-size"]),
         recordings_max_age_seconds=values.recordings_days(told["recordings-max-days"]) * 86_400,
         log_retention_events=values.retained("log-retention-events", told["log-retention-events"]),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from docket.domain.confinement.cgroup_parent import check_cgroup_parent
+from docket.domain.confinement.cgroup_parent import check_cgroup_parent, check_slice
 from docket.domain.confinement.sizes import parse_size
 from docket.domain.confinement.ulimits import check_ulimit
 from docket.domain.errors import Rejected
@@ -182,24 +182,24 @@ def recordings_days(days: int) -> int:
     return days
 
 
-def check_exec_options(texts: Iterable[str]) -> None:
-    """``native.cgroupdriver=cgroupfs`` is what docket does; it asks no systemd. Raises ValueError."""
+def cgroup_driver(texts: Iterable[str]) -> str:
+    """The driver of ``native.cgroupdriver=``; the last one counts, as with dockerd. Raises ValueError."""
+    driver = "cgroupfs"
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"unable to parse exec-opt '{text}': it is name=value")
         if name.strip().lower() != "native.cgroupdriver":
             raise ValueError(f"invalid exec-opt '{name}': docket knows native.cgroupdriver")
-        if value == "systemd":
-            hint = "use cgroupfs, and --cgroup-parent for a slice that systemd delegates"
-            raise ValueError(f"native.cgroupdriver option systemd is not supported: docket makes its cgroups itself: {hint}")
-        if value != "cgroupfs":
-            raise ValueError(f"native.cgroupdriver option {value} is invalid: use cgroupfs")
+        if value not in ("cgroupfs", "systemd"):
+            raise ValueError(f"native.cgroupdriver option {value} is invalid: use cgroupfs or systemd")
+        driver = value
+    return driver
 
 
-def cgroup_parent(text: str) -> str:
+def cgroup_parent(text: str, driver: str) -> str:
     """The parent of containers' control groups. Raises ValueError."""
     try:
-        return check_cgroup_parent(text)
+        return check_slice(text) if driver == "systemd" else check_cgroup_parent(text)
     except Rejected as error:
         raise ValueError(str(error)) from None

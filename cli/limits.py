@@ -67,6 +67,24 @@ def parse_throttle_count(text: str) -> dict[str, Any]:
         ) from None
 
 
+def parse_hugepage_limit(text: str) -> dict[str, Any]:
+    """`size=limit`, such as `2MB=64m`."""
+    size, equals, limit = text.partition("=")
+    if not equals or not size:
+        raise ValueError(f"invalid huge page limit: {printable(text)}: it is size=limit, such as 2MB=64m")
+    return {"pageSize": size, "limit": parse_size(limit)}
+
+
+def parse_rdma(text: str) -> tuple[str, dict[str, int]]:
+    """`device=handles:objects`; of the two one may be left out, or `max`."""
+    device, equals, limits = text.partition("=")
+    handles, _, objects = limits.partition(":")
+    given = {"hcaHandles": handles, "hcaObjects": objects}
+    if not equals or not device or not limits.strip(":"):
+        raise ValueError(f"invalid RDMA limit: {printable(text)}: it is device=handles:objects, such as mlx5_0=2:2000")
+    return device, {name: parse_unsigned(count) for name, count in given.items() if count not in ("", "max")}
+
+
 def parse_weight_device(text: str) -> dict[str, Any]:
     """`/dev/path:weight` with a weight of 0 or from 10 to 1000."""
     path, value = _device_and_value(text)

@@ -68,6 +68,9 @@ class HostFacts(msgspec.Struct, frozen=True):
     """Whether a memory cgroup can limit swap."""
     cgroup_v1_controllers: tuple[str, ...] = ()
     """Controllers that the host has bound to version 1, and that cgroup2 therefore lacks."""
+    huge_page_sizes: tuple[str, ...] = ()
+    """Such as ``2MB``, as the names of hugetlb's files have them."""
+    rdma_devices: tuple[str, ...] = ()
 
 
 class HostDevice(msgspec.Struct, frozen=True):
@@ -212,6 +215,10 @@ class Statistics(msgspec.Struct, frozen=True):
     networks: dict[str, dict[str, int]] = {}
     throttling: tuple[int, int, int] | None = None
     """Periods of the CPU quota, how many of them were throttled, and for how many nanoseconds (cpu.stat)."""
+    hugepages: dict[str, dict[str, int]] = {}
+    """Of each page size: bytes in use, and how often the limit was hit."""
+    rdma: dict[str, dict[str, int]] = {}
+    """Of each device: handles and objects in use."""
     pressure: dict[str, dict[str, dict[str, float]]] = {}
     """``cpu memory io`` → ``some full`` → averages in per cent and the total in microseconds (PSI)."""
 

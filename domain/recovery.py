@@ -25,6 +25,7 @@ from docket.domain.jobs.images import is_being_removed
 from docket.domain.jobs.remove import finish_removal, remove_container
 from docket.domain.jobs.update import apply
 from docket.domain.model.container import events
+from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.model.container.state import Container, ContainerStatus
 from docket.domain.model.image.events import ImageRemoved
 from docket.domain.model.job.events import JobFailed
@@ -210,8 +211,8 @@ async def _end(engine: Engine, job: Job, key: str, exit_file: str) -> None:
 
 def _cgroup(engine: Engine, key: str) -> str:
     container = engine.state.containers.get(key)
-    parent = container.spec.cgroup_parent if container is not None else ""
-    return engine.ports.places.cgroup(engine.ports.kernel.host(), key, parent)
+    spec = container.spec if container is not None else ContainerSpec()
+    return engine.ports.places.cgroup(engine.ports.kernel.host(), key, spec)
 
 
 def _undos(engine: Engine, key: str) -> tuple[Operation, ...]:

@@ -102,6 +102,8 @@ def command(operation: op.Operation) -> str:
             return f"printf %s {quote(operation.content)} > {path}; chmod {operation.mode:04o} {path}"
         case op.Unlink():
             return f"rm {quote(operation.path)}"
+        case op.StartScope():
+            return _start_scope(operation)
         case op.CreateCgroup():
             return _create_cgroup(operation)
         case op.RemoveCgroup():
@@ -115,6 +117,8 @@ def command(operation: op.Operation) -> str:
             )
         case op.JoinNamespaces():
             return _join(operation)
+        case op.JoinUsers():
+            return f"exec nsenter --target {operation.pid} --user sh"
         case op.Clone():
             return _clone(operation)
         case op.WriteIdMaps():
@@ -137,6 +141,14 @@ def command(operation: op.Operation) -> str:
             return f"exec {_words(*operation.args)}" if operation.args else 'exec "$@"  # the command is not part of the plan'
         case _:
             return _root_command(operation)
+
+
+def _start_scope(operation: op.StartScope) -> str:
+    call = "busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager StartTransientUnit"
+    properties = f"3 Slice s {quote(operation.slice)} PIDs au 1 $$ Delegate b true"
+    shim = quote(f"{operation.path}/shim")
+    started = f"{call} 'ssa(sv)a(sa(sv))' {quote(operation.unit)} fail {properties} 0"
+    return f"{started}; mkdir {shim}; echo $$ > {shim}/cgroup.procs"
 
 
 def _create_cgroup(operation: op.CreateCgroup) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from docket.adapters.api.fields import (
     Body,
     checked,
+    checked_object,
     console_size,
     flag,
     integer,
@@ -24,7 +25,7 @@ from docket.domain.confinement.cgroup_parent import check_cgroup_parent
 from docket.domain.confinement.signals import parse_signal
 from docket.domain.errors import Rejected, Unsupported
 from docket.domain.jobs.create import Create
-from docket.domain.model.container.spec import BlockIo, ContainerSpec, DeviceSpec, Resources, Ulimit
+from docket.domain.model.container.spec import BlockIo, ContainerSpec, DeviceSpec, HugepageLimit, RdmaLimit, Resources, Ulimit
 
 
 def create_request(body: Body, name: str) -> Create:
@@ -115,8 +116,18 @@ def resources_of(host: Body) -> Resources:
             for key, limit in RATES.items()
             for each in objects(host, key)
         ),
+        hugepages=tuple(
+            HugepageLimit(text(each, "pageSize"), integer(each, "limit")) for each in objects(host, "HugepageLimits")
+        ),
+        rdma=tuple(_rdma(checked("Rdma", device), limit) for device, limit in table(host, "Rdma").items()),
         oom_kill_disable=flag(host, "OomKillDisable"),
     )
+
+
+def _rdma(device: str, limit: object) -> RdmaLimit:
+    counts = checked_object(limit, f"Rdma {device}")
+    handles, objects_ = (None if counts.get(key) is None else integer(counts, key) for key in ("hcaHandles", "hcaObjects"))
+    return RdmaLimit(device, handles, objects_)
 
 
 def _network(mode: str) -> str:

@@ -89,11 +89,25 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
             for device in spec.devices
         ],
         "DeviceCgroupRules": list(spec.device_rules) or None,
+        **_own_limits(resources),
         "OomKillDisable": resources.oom_kill_disable,
         "Runtime": "docket",
         "MaskedPaths": list(MASKED_PATHS if spec.masked_paths is None else spec.masked_paths),
         "ReadonlyPaths": list(READONLY_PATHS if spec.readonly_paths is None else spec.readonly_paths),
     }
+
+
+def _own_limits(resources: Resources) -> dict[str, Any]:
+    """Limits that Docker has no field for, in the shape of the OCI runtime specification; there only when they were asked for."""
+    found: dict[str, Any] = {}
+    if resources.hugepages:
+        found["HugepageLimits"] = [{"pageSize": each.page_size, "limit": each.bytes} for each in resources.hugepages]
+    if resources.rdma:
+        counts = {each.device: {"hcaHandles": each.handles, "hcaObjects": each.objects} for each in resources.rdma}
+        found["Rdma"] = {
+            device: {name: count for name, count in limits.items() if count is not None} for device, limits in counts.items()
+        }
+    return found
 
 
 def _capability(name: str) -> str:

@@ -71,6 +71,8 @@ def _message(engine: Engine, container: Container, now: Statistics, before: Stat
         },
         "networks": now.networks,
         "storage_stats": {},
+        **({"hugetlb_stats": now.hugepages} if now.hugepages else {}),
+        **({"rdma_stats": now.rdma} if now.rdma else {}),
         **({"pressure_stats": now.pressure} if now.pressure else {}),
     }
 

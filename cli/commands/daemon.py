@@ -27,7 +27,7 @@ DAEMON = Command(
         ("debug", "D", "bool", False, "Log more"),
         ("default-shm-size", "", "string", "64M", "Size of /dev/shm in containers that do not say"),
         ("default-ulimit", "", "ulimit", (), "Limit for containers that do not set it, as name=soft[:hard]"),
-        ("exec-opt", "", "list", (), "Runtime option: native.cgroupdriver=cgroupfs"),
+        ("exec-opt", "", "list", (), "Runtime option: native.cgroupdriver=cgroupfs or systemd"),
         ("exec-root", "", "string", "/run/docket", "Directory of sockets and other volatile files"),
         ("group", "G", "string", "", "Group that may use the unix socket"),
         ("host", "H", "list", (), "Listen here: unix:///path, tcp://host:port or fd://"),

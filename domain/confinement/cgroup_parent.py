@@ -1,8 +1,9 @@
 """``--cgroup-parent``: where in the cgroup2 hierarchy a container's group lies.
 
 A path below the mount point, with or without ``/`` in front; or the name of a slice, whose path is the one that systemd gives it
-(systemd.slice(5)): ``a-b.slice`` lies in ``a.slice``, ``-.slice`` is the root. docket makes its groups itself and asks no systemd,
-so the parent should be one that systemd was told to leave alone (``Delegate=yes``).
+(systemd.slice(5)): ``a-b.slice`` lies in ``a.slice``, ``-.slice`` is the root. With the driver cgroupfs docket makes its groups
+itself, so the parent should be one that systemd was told to leave alone (``Delegate=yes``); with the driver systemd it must be a
+slice.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ def parent_path(text: str) -> str:
     if words == ["", ""]:
         return ""
     return "/".join("-".join(words[: count + 1]) + _SLICE for count in range(len(words)))
+
+
+def check_slice(text: str) -> str:
+    """The parent of systemd's scopes, which is a slice; empty for none. Raises `Rejected` in dockerd's words."""
+    if text and not _is_slice(check_cgroup_parent(text)):
+        raise Rejected(InvalidArgument('cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"'))
+    return text
 
 
 def _is_slice(text: str) -> bool:

@@ -72,10 +72,9 @@ def _check_user_namespace(spec: ContainerSpec) -> None:
         raise _invalid("cannot share the host's network namespace when user namespaces are enabled")
     if spec.pid == "host":
         raise _invalid("cannot share PID namespace when user namespaces are enabled")
-    for name, mode in (("network", spec.network), ("PID", spec.pid), ("IPC", spec.ipc)):
-        if mode.startswith(_CONTAINER):
-            told = f"cannot join the {name} namespace of another container: each has a user namespace of its own"
-            raise Rejected(Unsupported(f"{told}, --userns=host shares the host's"))
+    if len({mode for mode in (spec.network, spec.pid, spec.ipc) if mode.startswith(_CONTAINER)}) > 1:
+        told = "cannot join namespaces of several containers when user namespaces are enabled: each has its own users"
+        raise Rejected(Unsupported(f"{told}, --userns=host shares the host's"))
     for mount in spec.mounts:
         if mount.kind == "bind" and "shared" in mount.propagation:
             told = f"mount {mount.target}: propagation {mount.propagation} is not possible with a user namespace"

@@ -19,6 +19,8 @@ def check_resources(resources: Resources, host: HostFacts) -> None:
     _check_cpu(resources, host)
     _check_sets(resources, host)
     _check_io(resources)
+    _check_hugepages(resources)
+    _check_rdma(resources)
     if resources.pids_limit < -1:
         raise _invalid(f"invalid pids limit: {resources.pids_limit}")
 
@@ -88,6 +90,31 @@ def _check_io(resources: Resources) -> None:
     for limit in resources.blkio:
         if not limit.device.startswith("/") or limit.rate < 0:
             raise _invalid(f"invalid blkio limit: {limit.device}:{limit.rate}")
+
+
+def _check_hugepages(resources: Resources) -> None:
+    """Sizes as the OCI runtime specification spells them (config-linux.md, "Huge page limits")."""
+    for limit in resources.hugepages:
+        shown = ascii(limit.page_size[:20])[1:-1]
+        number, unit = limit.page_size[:-2], limit.page_size[-2:]
+        plain = number.isascii() and number.isdigit() and not number.startswith("0") and len(number) <= 4
+        if not plain or unit not in ("KB", "MB", "GB"):
+            raise _invalid(f"invalid huge page size {shown}: a number and KB, MB or GB is expected, such as 2MB")
+        if limit.bytes < 0:
+            raise _invalid(f"invalid limit of huge pages of {shown}: {limit.bytes}")
+    if len({limit.page_size for limit in resources.hugepages}) < len(resources.hugepages):
+        raise _invalid("invalid huge page limits: each page size can be limited once")
+
+
+def _check_rdma(resources: Resources) -> None:
+    for limit in resources.rdma:
+        name = limit.device
+        plain = name.isascii() and name.isprintable() and not set(name) & set(" /=") and name not in (".", "..")
+        if not 0 < len(name) < 64 or not plain:
+            raise _invalid(f"invalid RDMA device {ascii(name[:60])[1:-1]}: a name such as mlx5_0 is expected")
+        counts = [count for count in (limit.handles, limit.objects) if count is not None]
+        if not counts or not all(0 <= count < 1 << 31 for count in counts):
+            raise _invalid(f"invalid limit of the RDMA device {name}: hcaHandles, hcaObjects or both are expected, from 0 on")
 
 
 def _invalid(text: str) -> Rejected:

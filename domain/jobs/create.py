@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from docket.domain.confinement.cgroup_parent import check_slice
 from docket.domain.confinement.container_options import check_options
 from docket.domain.confinement.resource_limits import check_resources
 from docket.domain.confinement.sysctls import check_sysctls
@@ -79,6 +80,8 @@ def _complete(engine: Engine, request: Create, image: Image, container: str) -> 
         raise Rejected(InvalidArgument("no command specified"))
     host = engine.ports.kernel.host()
     check_options(spec, request.environment)
+    if spec.cgroup_driver == "systemd":
+        check_slice(spec.cgroup_parent)
     check_resources(spec.resources, host)
     cgroup.check(spec.resources, host)
     devices.check(spec, host)
@@ -124,6 +127,7 @@ def _with_engine_defaults(spec: ContainerSpec, settings: EngineSettings) -> Cont
     return msgspec.structs.replace(
         spec,
         cgroup_parent=spec.cgroup_parent or settings.cgroup_parent,
+        cgroup_driver=settings.cgroup_driver,
         id_maps=None if spec.userns == "host" else settings.id_maps,
         security_options=options,
         ulimits=(*spec.ulimits, *(limit for limit in settings.ulimits if limit.name not in asked)),

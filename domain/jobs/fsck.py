@@ -20,6 +20,7 @@ import trio
 from docket.domain.errors import CorruptEvent, EventsDropped, PortError, StoreError
 from docket.domain.jobs.images import BRINGS_IMAGES
 from docket.domain.jobs.launching import identity_of
+from docket.domain.model.container.spec import ContainerSpec
 from docket.domain.model.container.state import Container
 from docket.domain.model.engine.events import EngineRepaired
 from docket.domain.model.state import EngineState, evolve
@@ -195,7 +196,7 @@ async def _look_at_running(engine: Engine, container: Container, there: Belongin
     for kind, names in (("shim", there.shims), ("directory", there.containers), ("runtime directory", there.runtimes)):
         if container.id not in names:
             findings.append(Finding("container", container.id, f"it runs, but its {kind} is missing: restart the container"))
-    if container.spec.cgroup_parent:
+    if container.spec.cgroup_parent or container.spec.cgroup_driver == "systemd":
         there_too = await engine.ports.kernel.exists(container.cgroup)
     else:
         there_too = container.cgroup.rpartition("/")[2] in there.cgroups
@@ -260,7 +261,7 @@ async def _repair(engine: Engine, finding: Finding) -> None:
 
 
 def _cgroup(engine: Engine, container: str) -> str:
-    return engine.ports.places.cgroup(engine.ports.kernel.host(), container)
+    return engine.ports.places.cgroup(engine.ports.kernel.host(), container, ContainerSpec())
 
 
 def _runtime_undos(engine: Engine, container: str) -> tuple[op.Operation, ...]:

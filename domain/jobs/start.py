@@ -120,7 +120,7 @@ def _prepare(engine: Engine, container: Container, of_host: HostDevices) -> tupl
         else None,
         run=container.run,
         attachments=tuple(engine.waiting.pop(container.id, ())),
-        cgroup=ports.places.cgroup(ports.kernel.host(), container.id, spec.cgroup_parent),
+        cgroup=ports.places.cgroup(ports.kernel.host(), container.id, spec),
     )
     return confinement, plan, launch
 
@@ -137,6 +137,9 @@ def _peers(engine: Engine, container: Container) -> Peers:
             if kind == "ipc" and peer.spec.ipc in {"private", "none"}:
                 hint = "non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
                 raise Rejected(Conflict(f"cannot join IPC of container {peer.id}: {hint}"))
+            if container.spec.id_maps is not None and peer.spec.id_maps != container.spec.id_maps:
+                hint = "its users are others on the host: create both with the same --userns"
+                raise Rejected(Conflict(f"cannot join {kind} of container {peer.id}: {hint}"))
             found[kind] = launching.identity_of(peer)
     return Peers(**found)
 
@@ -151,7 +154,7 @@ def started(
         identity.pid,
         identity.start_time,
         identity.boot_id,
-        engine.ports.places.cgroup(engine.ports.kernel.host(), container.id, container.spec.cgroup_parent),
+        engine.ports.places.cgroup(engine.ports.kernel.host(), container.id, container.spec),
         confinement.capabilities,
         confinement.no_new_privileges,
         confinement.seccomp_digest,

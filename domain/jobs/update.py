@@ -49,13 +49,20 @@ async def _write(engine: Engine, container: Container, wanted: Resources) -> Non
     try:
         await kernel.configure(container.id, [op.WriteCgroup(path, file, value) for _, file, value in new])
     except KernelError as error:
-        lifted = {file: op.WriteCgroup(path, file, cgroup.unlimited(file, value)) for _, file, value in new}
-        restored = {**lifted, **{file: op.WriteCgroup(path, file, value) for _, file, value in old}}
+        # One file may hold limits of several devices: what lifts a limit tells them apart.
+        lifted = {(file, none): op.WriteCgroup(path, file, none) for file, none in map(_lifting, new)}
+        restored = {**lifted, **{_lifting(each): op.WriteCgroup(path, *each[1:]) for each in old}}
         failures = [await _restore(engine, container, operation) for operation in restored.values()]
         told = "".join(
             f"; and putting back: {failure}" for failure in dict.fromkeys(failures) if failure not in ("", str(error))
         )
         raise KernelError(error.operation, error.syscall, error.errno, error.path, f"{error.reason}{told}") from error
+
+
+def _lifting(setting: tuple[str, str, str]) -> tuple[str, str]:
+    """The file of a limit, and what takes the limit back there."""
+    _, file, value = setting
+    return file, cgroup.unlimited(file, value)
 
 
 async def _restore(engine: Engine, container: Container, operation: op.WriteCgroup) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from docket.domain.errors import Rejected, Unsupported
-from docket.domain.model.container.spec import Resources
+from docket.domain.model.container.spec import RdmaLimit, Resources
 from docket.domain.plan import operations as op
 from docket.domain.ports import HostFacts
 
@@ -44,7 +44,16 @@ def settings(
         ("io", "io.max", f"{found.get(limit.device, limit.device)} {limit.limit}={limit.rate or 'max'}")
         for limit in resources.blkio
     ]
+    for pages in resources.hugepages:
+        # The first limits what is used, by a signal; the second what is reserved, by an error of mmap(2) (cgroup-v2, "HugeTLB").
+        wanted += [("hugetlb", f"hugetlb.{pages.page_size}.{kind}", str(pages.bytes)) for kind in ("max", "rsvd.max")]
+    wanted += [("rdma", "rdma.max", _rdma_max(limit)) for limit in resources.rdma]
     return tuple(wanted)
+
+
+def _rdma_max(limit: RdmaLimit) -> str:
+    counts = (("hca_handle", limit.handles), ("hca_object", limit.objects))
+    return " ".join([limit.device, *(f"{name}={'max' if count is None else count}" for name, count in counts)])
 
 
 def unlimited(file: str, value: str) -> str:
@@ -52,6 +61,8 @@ def unlimited(file: str, value: str) -> str:
     if file == "io.max":
         device, _, limit = value.partition(" ")
         return f"{device} {limit.partition('=')[0]}=max"
+    if file == "rdma.max":
+        return f"{value.partition(' ')[0]} hca_handle=max hca_object=max"
     return {"cpu.weight": "100", "io.weight": "default 100", "memory.low": "0"}.get(file, "" if "cpuset" in file else "max")
 
 
@@ -89,6 +100,21 @@ def check(resources: Resources, host: HostFacts) -> None:
         else:
             reason = f"the kernel offers no {controller} controller in {host.cgroup_root or 'a cgroup2 hierarchy'}"
         raise Rejected(Unsupported(f"cannot set {file} as asked: {reason}"))
+    _check_present(resources, host)
+
+
+def _check_present(resources: Resources, host: HostFacts) -> None:
+    """What the limits name must be there: the kernel has no file for a page size that it has not."""
+    for pages in resources.hugepages:
+        if pages.page_size not in host.huge_page_sizes:
+            there = f"it has {', '.join(host.huge_page_sizes)}" if host.huge_page_sizes else "it has none"
+            text = f"cannot set hugetlb.{pages.page_size}.max as asked: this host has no huge pages of that size: {there}"
+            raise Rejected(Unsupported(text))
+    for limit in resources.rdma:
+        if limit.device not in host.rdma_devices:
+            there = f"it has {', '.join(host.rdma_devices)}" if host.rdma_devices else "it has none"
+            text = f"cannot set rdma.max as asked: this host has no RDMA device {limit.device}: {there}"
+            raise Rejected(Unsupported(text))
 
 
 def prepare(
@@ -100,6 +126,7 @@ def prepare(
     wanted = settings(resources, host, numbers)
     if not resources.pids_limit and "pids" in host.controllers:
         wanted = (*wanted, ("pids", "pids.max", str(DEFAULT_PIDS)))
-    counted = tuple(name for name in ("cpu", "memory", "pids", "io", "cpuset") if name in host.controllers)
+    counted: list[str] = [name for name in ("cpu", "memory", "pids", "io", "cpuset") if name in host.controllers]
+    counted += dict.fromkeys(name for name, _, _ in wanted if name in ("hugetlb", "rdma"))
     writes = tuple(op.WriteCgroup(path, file, value) for _, file, value in wanted)
-    return (op.CreateCgroup(path, counted), *writes)
+    return (op.CreateCgroup(path, tuple(counted)), *writes)

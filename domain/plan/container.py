@@ -50,21 +50,24 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 def container_plan(container: str, spec: ContainerSpec, around: Surroundings) -> Plan:
     """The plan that starts ``container``."""
-    cgroup = around.places.cgroup(around.host, container, spec.cgroup_parent)
+    cgroup = around.places.cgroup(around.host, container, spec)
     joined = (op.JoinNamespaces(peer.pid, peer.start_time, ("pid",)) for peer in _given(around.peers.pid))
+    lender = _lender_of_users(spec, around.peers)
     mounts = rootfs.mounts(
         container, spec, around.lowerdirs, around.places, around.host, around.peers.ipc, around.devices.given
     )
     return Plan(
         prepare=(
             *rootfs.prepare(container, spec, around.places, around.files),
+            *_scope(container, spec, around),
             *cgroups.prepare(cgroup, spec.resources, around.host, around.devices.numbers),
             *devices.filter_of(cgroup, spec, around.devices.given),
             *rootfs.hold(container, spec, around.lowerdirs, around.places, mounts),
             *joined,
+            *(op.JoinUsers(each.pid, each.start_time) for each in _given(lender)),
         ),
-        process=op.Clone(_namespaces(spec, around.host), cgroup),
-        settle=_settle(spec),
+        process=op.Clone(_namespaces(spec, around.host, lender), cgroup),
+        settle=_settle(spec, lender),
         inside=(
             op.Setsid(),
             *_profile(around.confinement),
@@ -117,6 +120,11 @@ def exec_plan(
     )
 
 
+def _scope(container: str, spec: ContainerSpec, around: Surroundings) -> tuple[op.AnyOperation, ...]:
+    systemd = spec.cgroup_driver == "systemd" and around.host.cgroup_root
+    return (around.places.scope(around.host, container, spec),) if systemd else ()
+
+
 def _init(spec: ContainerSpec, host: HostFacts) -> str:
     """Only a pid namespace of one's own has a first process to be; in another one Docker leaves ``--init`` out too."""
     if not spec.init or spec.pid:
@@ -128,9 +136,16 @@ def _given(identity: ProcessIdentity | None) -> tuple[ProcessIdentity, ...]:
     return () if identity is None else (identity,)
 
 
-def _namespaces(spec: ContainerSpec, host: HostFacts) -> tuple[str, ...]:
+def _lender_of_users(spec: ContainerSpec, peers: Peers) -> ProcessIdentity | None:
+    """Whose user namespace the container is in: that which the namespaces belong to that it joins. None for a new one, or none."""
+    if spec.id_maps is None:
+        return None
+    return peers.network or peers.pid or peers.ipc
+
+
+def _namespaces(spec: ContainerSpec, host: HostFacts, lender: ProcessIdentity | None) -> tuple[str, ...]:
     private = {
-        "user": spec.id_maps is not None,
+        "user": spec.id_maps is not None and lender is None,
         "mount": True,
         "uts": spec.uts != "host",
         "ipc": spec.ipc in {"", "private", "shareable", "none"},
@@ -169,11 +184,12 @@ def _sysctls(spec: ContainerSpec) -> dict[str, str]:
     return {**(own if spec.network == "none" else {}), **spec.sysctls}
 
 
-def _settle(spec: ContainerSpec) -> tuple[op.AnyOperation, ...]:
+def _settle(spec: ContainerSpec, lender: ProcessIdentity | None) -> tuple[op.AnyOperation, ...]:
     """What the host's root does for a process in a new user namespace, which could not raise its own limits any more."""
     if spec.id_maps is None:
         return ()
-    return (op.WriteIdMaps(spec.id_maps.uids, spec.id_maps.gids), *_limits(spec))
+    maps = () if lender is not None else (op.WriteIdMaps(spec.id_maps.uids, spec.id_maps.gids),)
+    return (*maps, *_limits(spec))
 
 
 def _profile(confinement: Confinement) -> tuple[op.AnyOperation, ...]:

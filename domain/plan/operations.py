@@ -96,6 +96,20 @@ class Unlink(Operation, frozen=True):
         return f"unlink {self.path}"
 
 
+class StartScope(Operation, frozen=True):
+    """Have systemd make the scope ``unit`` below ``slice``, whose cgroup is ``path``, for the shim and what it starts.
+
+    systemd leaves alone what is in it (``Delegate=yes``), and removes it when the last process in it has ended: there is no undo.
+    """
+
+    path: str
+    unit: str
+    slice: str
+
+    def describe(self) -> str:
+        return f"start {self.unit} in {self.slice}"
+
+
 class CreateCgroup(Operation, frozen=True):
     """Make a cgroup and enable ``controllers`` on the way down to it. ``path`` is absolute, in the cgroup2 mount."""
 
@@ -151,6 +165,19 @@ class JoinNamespaces(Operation, frozen=True):
 
     def describe(self) -> str:
         return f"join namespaces {' '.join(self.namespaces)} of process {self.pid}"
+
+
+class JoinUsers(Operation, frozen=True):
+    """Have the new process be in the user namespace of a running one, which must still be the one that started at ``start_time``.
+
+    Its other new namespaces belong to that user namespace then, and no ids are mapped anew. In ``prepare`` only.
+    """
+
+    pid: int
+    start_time: int
+
+    def describe(self) -> str:
+        return f"join the user namespace of process {self.pid}"
 
 
 class HoldOverlay(Operation, frozen=True):
@@ -575,11 +602,13 @@ AnyOperation = (
     | RemoveDirectory
     | WriteFile
     | Unlink
+    | StartScope
     | CreateCgroup
     | RemoveCgroup
     | WriteCgroup
     | AttachDeviceFilter
     | JoinNamespaces
+    | JoinUsers
     | Clone
     | WriteIdMaps
     | HoldOverlay

@@ -42,7 +42,8 @@ def hold(
     if spec.id_maps is None:
         return ()
     lasting = places.container(container)
-    binds = [each for each in inside if isinstance(each, op.BindInRoot)]
+    lent = {each.source for each in inside if isinstance(each, op.HoldPeerTree)}
+    binds = [each for each in inside if isinstance(each, op.BindInRoot) and each.source not in lent]
     return (
         op.HoldOverlay(lowerdirs, f"{lasting}/upper", f"{lasting}/work", spec.id_maps.uids, spec.id_maps.gids),
         *(op.HoldTree(bind.source, bind.recursive, bind.propagation) for bind in binds),

@@ -5,7 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from docket.domain.confinement.cgroup_parent import parent_path
+from docket.domain.model.container.spec import ContainerSpec
+from docket.domain.plan.operations import StartScope
 from docket.domain.ports import HostDevice, HostFacts, ProcessIdentity
+
+DEFAULT_SLICE = "system.slice"
+"""Where systemd puts the scopes of containers that do not say, as with Docker."""
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -58,10 +63,21 @@ class Places(msgspec.Struct, frozen=True):
         """The cgroup that holds the containers' own; empty without a cgroup2 hierarchy."""
         return f"{host.cgroup_root}/{self.group}" if host.cgroup_root else ""
 
-    def cgroup(self, host: HostFacts, container: str, parent: str = "") -> str:
-        """A container's cgroup: among the engine's own, unless it was given another parent."""
+    def cgroup(self, host: HostFacts, container: str, spec: ContainerSpec) -> str:
+        """A container's cgroup: in its scope, or else among the engine's own, unless it was given another parent."""
+        if not host.cgroup_root:
+            return ""
+        if spec.cgroup_driver == "systemd":
+            return f"{self.scope(host, container, spec).path}/container"
+        parent = spec.cgroup_parent
         above = f"{host.cgroup_root}/{parent_path(parent)}".rstrip("/") if parent else self.cgroups(host)
-        return f"{above}/{container}" if host.cgroup_root else ""
+        return f"{above}/{container}"
+
+    def scope(self, host: HostFacts, container: str, spec: ContainerSpec) -> StartScope:
+        """The scope of a container whose cgroup systemd makes."""
+        slice_ = spec.cgroup_parent or DEFAULT_SLICE
+        unit = f"docket-{container}.scope"
+        return StartScope(f"{host.cgroup_root}/{parent_path(slice_)}".rstrip("/") + f"/{unit}", unit, slice_)
 
 
 class Peers(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from docket.kernel.fake.linux_errno import EBUSY, EEXIST, EINVAL, ENOENT, ENOTDIR, ERANGE, ESRCH, CallFailed
 
-CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
+CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids", "hugetlb", "rdma")
 """The controllers that the model knows and, unless told otherwise, has."""
 
 _CORE_FILES = {
@@ -44,8 +44,21 @@ _CONTROLLER_FILES = {
         "memory.swap.max": "max",
     },
     "pids": {"pids.max": "max", "pids.current": "0"},
+    "hugetlb": {"hugetlb.2MB.max": "max", "hugetlb.2MB.rsvd.max": "max", "hugetlb.2MB.current": "0"},
+    "rdma": {"rdma.max": "", "rdma.current": ""},
 }
-_NUMBERS = frozenset({"pids.max", "memory.max", "memory.high", "memory.low", "memory.swap.max", "cpu.weight"})
+_NUMBERS = frozenset(
+    {
+        "pids.max",
+        "memory.max",
+        "memory.high",
+        "memory.low",
+        "memory.swap.max",
+        "cpu.weight",
+        "hugetlb.2MB.max",
+        "hugetlb.2MB.rsvd.max",
+    }
+)
 
 
 THREADED = frozenset({"cpu", "cpuset", "pids"})
@@ -63,6 +76,8 @@ class Cgroup:
     files: dict[str, str] = field(default_factory=dict)
     members: set[int] = field(default_factory=set)
     device_program: str = ""
+    scope: bool = False
+    """systemd's: it goes when its last process has ended."""
     made_as_parent: bool = False
     """Made on the way to another one; the engine's own groups stay, and are no leak."""
 
@@ -121,6 +136,14 @@ class Cgroups:
                 group.children[name] = made
             group = group.children[name]
         return group
+
+    def start_scope(self, path: str, pid: int) -> None:
+        """systemd's StartTransientUnit: a scope for a process, which goes into its group ``shim``. Raises `CallFailed` EEXIST."""
+        if self.exists(path):
+            raise CallFailed(f"systemd did not start {path.rpartition('/')[2]}: it exists", EEXIST)
+        self.create(path, self.controllers).scope = True
+        self.mkdir(f"{path}/shim")
+        self.join(f"{path}/shim", pid)
 
     def mkdir(self, path: str) -> Cgroup:
         """mkdir(2). Raises `CallFailed` EEXIST or ENOENT."""
@@ -190,8 +213,10 @@ class Cgroups:
 
     def leave(self, pid: int) -> None:
         """A process ended."""
-        for group in self.root.subtree():
+        for group in list(self.root.subtree()):
             group.members.discard(pid)
+            if group.scope and group.parent is not None and not group.populated:
+                del group.parent.children[group.path.rpartition("/")[2]]
 
     def _control(self, group: Cgroup, value: str) -> None:
         target = f"{group.path}/cgroup.subtree_control"

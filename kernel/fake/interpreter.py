@@ -18,8 +18,10 @@ from docket.kernel.fake.task import Task
 
 SYSCALLS = {
     "MakeDirectory": "mkdir", "RemoveDirectory": "rmdir", "WriteFile": "open", "Unlink": "unlink", "CreateCgroup": "mkdir",
+    "StartScope": "connect",
     "HoldOverlay": "mount", "AttachOverlay": "move_mount", "BecomeRoot": "setresuid", "SetAppArmorProfile": "write",
-    "RemoveCgroup": "rmdir", "WriteCgroup": "write", "JoinNamespaces": "setns", "Clone": "clone3", "WriteIdMaps": "write",
+    "RemoveCgroup": "rmdir", "WriteCgroup": "write", "JoinNamespaces": "setns",
+    "JoinUsers": "setns", "Clone": "clone3", "WriteIdMaps": "write",
     "SetDumpable": "prctl", "Setsid": "setsid", "Unshare": "unshare", "Mount": "mount", "MountOverlay": "mount",
     "AttachDeviceFilter": "BPF_PROG_ATTACH", "HoldTree": "open_tree", "HoldPeerTree": "open_tree",
     "EnterRoot": "openat2", "MountInRoot": "mount", "BindInRoot": "move_mount", "MakeNodeInRoot": "mknodat",
@@ -49,6 +51,9 @@ class Interpreter:
                 self._remove(task.shim, operation.path, directory=isinstance(operation, op.RemoveDirectory))
             case op.WriteFile():
                 self._write_file(task.shim, operation)
+            case op.StartScope():
+                self._model.cgroups.start_scope(operation.path, task.shim.pid)
+                task.shim.cgroup = f"{operation.path}/shim"
             case op.CreateCgroup():
                 self._model.cgroups.create(operation.path, operation.controllers).made_as_parent = False
             case op.RemoveCgroup():
@@ -59,6 +64,8 @@ class Interpreter:
                 self._model.cgroups.find(operation.path).device_program = operation.program
             case op.JoinNamespaces():
                 self._join(operation, task)
+            case op.JoinUsers():
+                self._join_users(operation, task)
             case op.Clone():
                 self._clone(operation, task)
             case op.WriteIdMaps():
@@ -171,6 +178,11 @@ class Interpreter:
             task.process.namespaces[kind] = target.namespaces[kind]
             if kind == "mount":
                 task.process.root = task.process.cwd = task.process.mounts.root()
+
+    def _join_users(self, operation: op.JoinUsers, task: Task) -> None:
+        target = self._model.processes.find(operation.pid)
+        require(target.start_time == operation.start_time, "pidfd_open", ESRCH, str(operation.pid))
+        task.into["user"] = target.namespaces["user"]
 
     def _hold_peer_tree(self, operation: op.HoldPeerTree, task: Task) -> None:
         peer = self._model.processes.find(operation.pid)

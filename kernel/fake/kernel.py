@@ -161,6 +161,8 @@ class FakeKernel:
             time_namespaces=True,
             apparmor_default="docker-default" in self.model.apparmor,
             swap_bytes=0,
+            huge_page_sizes=("2MB",),
+            rdma_devices=("mlx5_0",),
         )
 
     async def exists(self, path: str) -> bool:

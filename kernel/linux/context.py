@@ -20,7 +20,20 @@ class ResolvedUser:
 class Context:
     """State of a plan under way: the entered root, named results, and what was handed over beside the plan."""
 
-    __slots__ = ("arguments", "channel", "child_pid", "environment", "init_fd", "keep_fd", "pidfds", "root", "trees", "users")
+    __slots__ = (
+        "arguments",
+        "channel",
+        "child_pid",
+        "environment",
+        "home_cgroup",
+        "init_fd",
+        "keep_fd",
+        "pidfds",
+        "root",
+        "trees",
+        "users",
+        "users_of",
+    )
 
     def __init__(self, arguments: list[str], environment: list[str]) -> None:
         self.arguments = arguments
@@ -38,6 +51,10 @@ class Context:
         """The status pipe, which the child needs until execve."""
         self.init_fd = -1
         """The sealed file that is executed as the container's init, if there is one."""
+        self.home_cgroup = ""
+        """The cgroup that the shim was in before it was put into a scope (`StartScope`)."""
+        self.users_of = 0
+        """The process whose user namespace the new one will be in (`JoinUsers`); 0 for the shim's own, or a new one."""
         self.channel: object = None
         """The socket to the shim that descriptors are sent through."""
 

@@ -34,6 +34,8 @@ def host_facts() -> HostFacts:
         swap_bytes=memory.get("SwapTotal", 0) * 1024,
         swap_accounting=os.path.exists("/proc/swaps"),
         cgroup_v1_controllers=_v1_controllers(),
+        huge_page_sizes=_huge_page_sizes(),
+        rdma_devices=_names("/sys/class/infiniband"),
     )
 
 
@@ -80,6 +82,17 @@ def _v1_controllers() -> tuple[str, ...]:
         if not line.startswith("#") and len(fields) == 4 and fields[1] != "0":
             names.append("io" if fields[0] == "blkio" else fields[0])
     return tuple(names)
+
+
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(sorted(os.listdir(path))) if os.path.isdir(path) else ()
+
+
+def _huge_page_sizes() -> tuple[str, ...]:
+    """``hugepages-2048kB`` is 2MB for hugetlb's files (mm/hugetlb_cgroup.c, mem_fmt)."""
+    sizes = sorted(int(name.removeprefix("hugepages-").removesuffix("kB")) for name in _names("/sys/kernel/mm/hugepages"))
+    units = ((1 << 20, "GB"), (1 << 10, "MB"), (1, "KB"))
+    return tuple(next(f"{size // unit}{name}" for unit, name in units if size >= unit) for size in sizes)
 
 
 def devices(path: str) -> tuple[HostDevice, ...]:

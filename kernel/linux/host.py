@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from binascii import a2b_base64
-from errno import EBUSY, EEXIST, EINVAL, ENOENT, EOPNOTSUPP, ESRCH
+from errno import EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH
 
 from docket.kernel.linux import abi, syscalls
 from docket.kernel.linux.context import Context
@@ -129,7 +129,10 @@ def remove_cgroup(context: Context, path: str) -> None:
         except OSError as error:
             if error.errno != EBUSY or attempt == _KILL_ATTEMPTS - 1:
                 raise SyscallError("rmdir", error.errno or EBUSY, path) from error
-        _empty_cgroup(path)
+        try:
+            _empty_cgroup(path)
+        except FileNotFoundError:
+            return  # systemd was quicker with a scope's
 
 
 def _empty_cgroup(path: str) -> None:
@@ -137,13 +140,13 @@ def _empty_cgroup(path: str) -> None:
     try:
         write_control(f"{path}/cgroup.kill", "1")
     except SyscallError as error:
-        if error.errno not in (ENOENT, EOPNOTSUPP):
+        if error.errno not in (ENOENT, ENODEV, EOPNOTSUPP):
             raise
         _kill_one_by_one(path)
     for entry in os.scandir(path):
         if entry.is_dir(follow_symlinks=False):
             remove_cgroup(_NO_CONTEXT, entry.path)
-    _nap()
+    nap()
 
 
 def _kill_one_by_one(path: str) -> None:
@@ -155,7 +158,7 @@ def _kill_one_by_one(path: str) -> None:
             continue
 
 
-def _nap() -> None:
+def nap() -> None:
     """A millisecond or so, without the time module: the child side imports nothing it does not need."""
     import select
 
@@ -195,6 +198,12 @@ def join_namespaces(context: Context, pid: int, start_time: int, namespaces: lis
         flags |= abi.NAMESPACES[name]
     open_process(context, pid, start_time)
     syscalls.setns(context.pidfds[pid], flags)
+
+
+def join_users(context: Context, pid: int, start_time: int) -> None:
+    """Only remembered: the shim itself must stay the host's root (`docket.kernel.shim.birth`)."""
+    open_process(context, pid, start_time)
+    context.users_of = pid
 
 
 def open_process(context: Context, pid: int, start_time: int) -> None:

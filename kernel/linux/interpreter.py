@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from docket.kernel.linux import host, id_mapping, process, rootfs
+from docket.kernel.linux import host, id_mapping, process, rootfs, systemd
 from docket.kernel.linux.context import Context
 from docket.kernel.linux.syscalls import SyscallError
 
@@ -20,11 +20,13 @@ _PERFORM: dict[str, Callable[..., bool | None]] = {
     "RemoveDirectory": host.remove_directory,
     "WriteFile": host.write_file,
     "Unlink": host.unlink,
+    "StartScope": systemd.start_scope,
     "CreateCgroup": host.create_cgroup,
     "RemoveCgroup": host.remove_cgroup,
     "WriteCgroup": host.write_cgroup,
     "AttachDeviceFilter": host.attach_device_filter,
     "JoinNamespaces": host.join_namespaces,
+    "JoinUsers": host.join_users,
     "WriteIdMaps": process.write_id_maps,
     "HoldOverlay": id_mapping.hold_overlay,
     "AttachOverlay": rootfs.attach_overlay,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from glob import escape as glob_escape
+from glob import glob
 from time import time_ns
 
 from docket.domain.ports import ProcessRow, Statistics
@@ -69,6 +71,8 @@ def statistics(cgroup: str, pid: int) -> Statistics:
         io=_io(f"{cgroup}/io.stat"),
         networks=_networks(pid),
         throttling=_throttling(cpu),
+        hugepages=_hugepages(cgroup),
+        rdma=_rdma(f"{cgroup}/rdma.current"),
         pressure={name: found for name in ("cpu", "memory", "io") if (found := _pressure(f"{cgroup}/{name}.pressure"))},
     )
 
@@ -112,6 +116,27 @@ def _io(path: str) -> tuple[tuple[int, int, str, int], ...]:
             if key in counters:
                 rows.append((int(major), int(minor), name, int(counters[key])))
     return tuple(rows)
+
+
+def _hugepages(cgroup: str) -> dict[str, dict[str, int]]:
+    """Of each size that the group has files for (cgroup-v2, "HugeTLB")."""
+    found = {}
+    for path in sorted(glob(f"{glob_escape(cgroup)}/hugetlb.*.current")):
+        size = os.path.basename(path).split(".")[1]
+        used, events = _number(path), _keyed(f"{cgroup}/hugetlb.{size}.events")
+        if ".rsvd." not in path and used is not None:
+            found[size] = {"usage": used, "failcnt": events.get("max", 0)}
+    return found
+
+
+def _rdma(path: str) -> dict[str, dict[str, int]]:
+    """Lines such as ``mlx4_0 hca_handle=2 hca_object=2000``."""
+    rows = {}
+    for line in read_text(path).splitlines():
+        device, *pairs = line.split()
+        counts = {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+        rows[device] = {name: int(value) for name, value in counts.items() if value.isdigit()}
+    return rows
 
 
 def _networks(pid: int) -> dict[str, dict[str, int]]:

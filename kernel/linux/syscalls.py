@@ -225,13 +225,17 @@ def setns(fd: int, flags: int) -> None:
     _checked("setns", "", _setns(fd, flags))
 
 
-def clone3(flags: int, cgroup: int | None = None) -> tuple[int, int]:
+def clone3(flags: int, cgroup: int | None = None, *, sibling: bool = False) -> tuple[int, int]:
     """clone3(2) as a fork: ``(pid, pidfd)`` in the parent, ``(0, -1)`` in the child.
 
-    Python is told of the fork as `os.fork` would tell it, so the child's interpreter is whole.
+    A ``sibling`` is the child of the caller's parent (CLONE_PARENT). Python is told of the fork as `os.fork` would tell it, so the
+    child's interpreter is whole.
     """
     pidfd = c_int(-1)
     arguments = CloneArgs(flags=flags | abi.CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=17)
+    if sibling:
+        arguments.flags |= abi.CLONE_PARENT
+        arguments.exit_signal = 0  # it is the caller's own then (clone(2), EINVAL)
     if cgroup is not None:
         arguments.flags |= abi.CLONE_INTO_CGROUP
         arguments.cgroup = cgroup

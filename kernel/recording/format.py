@@ -199,16 +199,20 @@ def _line(line: bytes, number: int, kind: type[T]) -> T:
         raise RecordingInvalid(f"recording line {number}: {error}") from None
 
 
+_OF_A_PROCESS = (["JoinNamespaces"], ["JoinUsers"])
+"""Operations whose first fields are the pid and the start time of a process: symbols, in a recording."""
+
+
 def _as_now(form: list[Any]) -> list[Any]:
     """The form of an operation with the fields that its type has now, at their defaults where the recording has none."""
     now: list[Any] = msgspec.to_builtins(decode_operation(form))
-    if form[:1] == ["JoinNamespaces"]:
+    if form[:1] in _OF_A_PROCESS:
         now[1:3] = form[1:3]
     return now
 
 
 def decode_operation(form: list[Any]) -> AnyOperation:
     """The operation of a line, its symbols as zeros. Raises `msgspec.ValidationError`."""
-    plain = [0 if index in (1, 2) and form[:1] == ["JoinNamespaces"] else item for index, item in enumerate(form)]
+    plain = [0 if index in (1, 2) and form[:1] in _OF_A_PROCESS else item for index, item in enumerate(form)]
     operation: AnyOperation = msgspec.convert(plain, type=AnyOperation)
     return operation

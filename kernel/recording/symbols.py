@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from docket.domain.plan.operations import JoinNamespaces, LoadSeccomp, Operation
+from docket.domain.plan.operations import JoinNamespaces, JoinUsers, LoadSeccomp, Operation
 from docket.domain.ports import ProcessIdentity
 
 
@@ -59,7 +59,7 @@ class Symbols:
 
     def symbolised(self, operation: Operation) -> Any:
         """An operation with symbols, as something of the same JSON: itself, unless there is something to replace."""
-        if isinstance(operation, JoinNamespaces):
+        if isinstance(operation, JoinNamespaces | JoinUsers):
             form: list[Any] = msgspec.to_builtins(operation)
             form[1:3] = self.process(operation.pid, operation.start_time)
             return form

@@ -30,7 +30,8 @@ from docket.kernel.linux.context import Context
 from docket.kernel.linux.interpreter import Operation, perform
 from docket.kernel.linux.syscalls import SyscallError
 
-_RESET_SIGNALS = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT, _signal.SIGCHLD)
+_SCM_RIGHTS = 1
+_RESET_SIGNALS = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT, _signal.SIGTERM, _signal.SIGCHLD)
 
 
 class Failed(Exception):
@@ -196,7 +197,10 @@ class Birth:
                 host.open_process(self.context, operation[1], operation[2])
         cgroup = host.cgroup_descriptor(self.clone[2]) if self.clone[2] else None
         try:
-            self.pid, self.pidfd = syscalls.clone3(flags, cgroup)
+            if self.context.users_of:
+                self.pid, self.pidfd = _clone_among_users(self.context.pidfds[self.context.users_of], flags, cgroup)
+            else:
+                self.pid, self.pidfd = syscalls.clone3(flags, cgroup)
         finally:
             if cgroup is not None:
                 os.close(cgroup)
@@ -241,6 +245,44 @@ class Birth:
                 _write_all(context.keep_fd, lines)
         finally:
             os._exit(70)
+
+
+def _clone_among_users(peer: int, flags: int, cgroup: int | None) -> tuple[int, int]:
+    """clone3 from within the user namespace of the process ``peer``, by a helper that goes there and ends.
+
+    The shim could not come back. The new process is the shim's own child all the same; its pid is read from the descriptor, for
+    the helper may be in another pid namespace and know it by another.
+    """
+    ours, theirs = _socketpair()
+    helper = os.fork()
+    if helper == 0:
+        try:
+            try:
+                syscalls.setns(peer, abi.NAMESPACES["user"])
+                pid, pidfd = syscalls.clone3(flags, cgroup, sibling=True)
+            except SyscallError as error:
+                theirs.send(f"{error.syscall}\t{error.errno}".encode())
+                os._exit(0)
+            if pid == 0:
+                ours.close()
+                theirs.close()
+                return 0, -1
+            theirs.sendmsg([b"\0"], [(_socket.SOL_SOCKET, _SCM_RIGHTS, pidfd.to_bytes(4, "little"))])
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    theirs.close()
+    try:
+        message, ancillary, _, _ = ours.recvmsg(256, 64)
+    finally:
+        ours.close()
+        os.waitpid(helper, 0)
+    for _, _, data in ancillary:
+        pidfd = int.from_bytes(data[:4], "little")
+        told = host.read_small_file(f"/proc/self/fdinfo/{pidfd}")
+        return int(told[told.index("Pid:") + 4 :].split(None, 1)[0]), pidfd
+    syscall, errno = message.decode().split("\t") if message else ("clone3", str(EPIPE))
+    raise SyscallError(syscall, int(errno))
 
 
 def _line(index: int, duration_ns: int, error: SyscallError | None) -> str:

@@ -25,6 +25,7 @@ from typing import Any
 from docket.domain.compact_json import dumps, loads
 from docket.kernel.linux.host import read_small_file, start_time_of
 from docket.kernel.linux.process import set_window_size
+from docket.kernel.linux.systemd import leave_scope
 from docket.kernel.shim import endpoints
 from docket.kernel.shim.birth import Birth, Failed
 from docket.kernel.shim.clients import Client
@@ -328,6 +329,7 @@ class Keeper:
             set_window_size(self._terminal, *order["resize"])
         elif "release" in order:
             self._released = True
+            leave_scope(self._birth.context)
 
     def _attach(self, descriptor: int, settings: dict[str, Any]) -> None:
         client = Client(descriptor, settings)

@@ -124,6 +124,30 @@ CREATES: list[tuple[Body, int, str]] = [
     (host(NanoCpus=1, CpuPeriod=1000), 400, "Conflicting options: Nano CPUs and CPU Period cannot both be set."),
     (host(CpuPeriod=1), 400, "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"),
     (host(PidsLimit=-2), 400, "invalid pids limit: -2"),
+    (
+        host(HugepageLimits=[{"pageSize": "2mb", "limit": 1}]),
+        400,
+        "invalid huge page size 2mb: a number and KB, MB or GB is expected, such as 2MB",
+    ),
+    (host(HugepageLimits=[{"pageSize": "2MB", "limit": -1}]), 400, "invalid limit of huge pages of 2MB: -1"),
+    (
+        host(HugepageLimits=[{"pageSize": "2MB", "limit": 1}, {"pageSize": "2MB", "limit": 2}]),
+        400,
+        "invalid huge page limits: each page size can be limited once",
+    ),
+    (
+        host(HugepageLimits=[{"pageSize": "../x.KB", "limit": 1}]),
+        400,
+        "invalid huge page size ../x.KB: a number and KB, MB or GB is expected, such as 2MB",
+    ),
+    (host(Rdma={"a b": {"hcaHandles": 1}}), 400, "invalid RDMA device a b: a name such as mlx5_0 is expected"),
+    (
+        host(Rdma={"mlx5_0": {}}),
+        400,
+        "invalid limit of the RDMA device mlx5_0: hcaHandles, hcaObjects or both are expected, from 0 on",
+    ),
+    (host(Rdma={"mlx5_0": 1}), 400, "Rdma mlx5_0 must be a JSON object"),
+    (host(Rdma={"mlx5_0": {"hcaObjects": "1"}}), 400, "hcaObjects must be an integer"),
     (host(OomScoreAdj=1001), 400, "Invalid value 1001, range for oom score adj is [-1000, 1000]"),
     (host(ShmSize=-1), 400, "SHM size can not be less than 0"),
     # Confinement.

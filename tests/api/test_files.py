@@ -251,7 +251,9 @@ def test_cp_in_is_refused_with_dockers_texts(daemon: Daemon, tmp_path: Path) -> 
     name = container(daemon, "running")
     assert "no such directory" in daemon.docker("cp", f"{tmp_path}/f", f"{name}:/nosuch/deep/").stderr
     missing = daemon.docker("cp", f"{tmp_path}/f", f"{name}:/nosuch/deep").stderr
-    assert "Could not find the file" in missing or "No such container:path" in missing  # docker CLIs before 23 say it themselves
+    assert (
+        "Could not find the file" in missing or "No such container:path" in missing
+    )  # docker CLIs before 23 say it themselves
     status, answer = daemon.request("PUT", f"/containers/{name}/archive?path=/etc/passwd")
     assert (status, answer) == (400, {"message": "extraction point is not a directory"})
     status, answer = daemon.request("PUT", f"/containers/{name}/archive?path=/nosuch")

@@ -163,7 +163,7 @@ def test_the_right_to_mount_reaches_nothing_of_the_host(daemon: Daemon) -> None:
         (["--privileged"], "privileged mode is incompatible with user namespaces.  You must run the container in the host"),
         (["--net", "host"], "cannot share the host's network namespace when user namespaces are enabled"),
         (["--pid", "host"], "cannot share PID namespace when user namespaces are enabled"),
-        (["--net", "container:{sleeper}"], "cannot join the network namespace of another container"),
+        (["--net", "container:{sleeper}", "--pid", "container:x"], "cannot join namespaces of several containers when user"),
         (["-v", "/tmp:/t:rshared"], "propagation rshared is not possible with a user namespace"),
         (["-u", "70000"], "setresuid: Invalid argument"),
     ],
@@ -173,6 +173,69 @@ def test_what_does_not_go_together_is_refused(daemon: Daemon, sleeper: str, opti
     done = daemon.docker("run", "--rm", *(option.format(sleeper=sleeper) for option in options), "docket/base", "true")
     assert done.returncode == 125
     assert message in done.stderr
+
+
+JOINED = (
+    ("--network", "container:{lender}"),
+    ("--pid", "container:{lender}"),
+    ("--ipc", "container:{lender}"),
+    ("--network", "container:{lender}", "--pid", "container:{lender}", "--ipc", "container:{lender}"),
+)
+
+
+@pytest.fixture(scope="module")
+def lender(daemon: Daemon) -> Iterator[str]:
+    """A container whose namespaces others join."""
+    made = daemon.out("run", "-d", "--ipc", "shareable", "docket/base", "sh", "-c", "echo lent > /dev/shm/note; sleep 1000")
+    yield made
+    daemon.out("rm", "-f", made)
+
+
+@pytest.mark.parametrize("options", JOINED)
+def test_containers_share_namespaces_and_users(daemon: Daemon, lender: str, options: tuple[str, ...]) -> None:
+    """The namespaces belong to the lender's users, so those are shared too: confined as ever, and an exec as well."""
+    given = [option.format(lender=lender) for option in options]
+    made = daemon.out("run", "-d", *given, "--ulimit", "nofile=99:100", "docket/base", "sleep", "1000")
+    try:
+        pids = [daemon.out("inspect", "-f", "{{.State.Pid}}", each) for each in (lender, made)]
+        shared = {"user", *(option.removeprefix("--").replace("network", "net") for option in options[::2])}
+        for kind in ("user", "net", "pid", "ipc", "mnt", "uts", "cgroup"):
+            links = {os.readlink(f"/proc/{pid}/ns/{kind}") for pid in pids}
+            assert len(links) == (1 if kind in shared else 2), kind
+        status = Path(f"/proc/{pids[1]}/status").read_text()
+        assert f"Uid:\t{FIRST}\t{FIRST}\t{FIRST}\t{FIRST}" in status
+        assert "CapBnd:\t00000000a80425fb" in status
+        assert "Seccomp:\t2" in status
+        assert "99                   100" in Path(f"/proc/{pids[1]}/limits").read_text()
+        look = "id -u; cat /proc/self/uid_map; ls /proc | grep -c '^[0-9]'; touch /made && stat -c %u /made; ulimit -n"
+        seen = daemon.out("exec", made, "sh", "-c", look).split()
+        assert (seen[0], seen[1:4], seen[-2:]) == ("0", ["0", str(FIRST), "65536"], ["0", "99"])
+        upper = daemon.root / "data" / "containers" / made / "upper" / "made"
+        assert upper.stat().st_uid == 0
+    finally:
+        daemon.out("rm", "-f", made)
+
+
+def test_what_is_lent_is_seen(daemon: Daemon, lender: str) -> None:
+    """Processes, shared memory, and the network's links; the borrower's own files are its own."""
+    who = f"container:{lender}"
+    assert "sleep 1000" in run(daemon, "--pid", who, "docket/base", "ps")
+    assert run(daemon, "--ipc", who, "docket/base", "cat", "/dev/shm/note") == "lent"
+    network = ("readlink", "/proc/self/ns/net")
+    assert run(daemon, "--network", who, "docket/base", *network) == daemon.out("exec", lender, *network)
+    run(daemon, "--pid", who, "docket/base", "sh", "-c", "cat /proc/1/root/dev/shm/note; kill -0 1")
+
+
+def test_a_borrower_can_be_lent_from_and_outlives_nobody(daemon: Daemon, lender: str) -> None:
+    """A third one joins through the second; a terminal works; and a lender of other users is refused."""
+    second = daemon.out("run", "-d", "--network", f"container:{lender}", "docket/base", "sleep", "1000")
+    third = run(daemon, "-t", "--network", f"container:{second}", "docket/base", "readlink", "/proc/self/ns/net")
+    assert third.strip() == daemon.out("exec", lender, "readlink", "/proc/self/ns/net")
+    daemon.out("rm", "-f", second)
+    other = daemon.out("run", "-d", "--userns", "host", "docket/base", "sleep", "1000")
+    done = daemon.docker("run", "--rm", "--network", f"container:{other}", "docket/base", "true")
+    assert "its users are others on the host" in done.stderr
+    daemon.out("rm", "-f", other)
 
 
 @pytest.mark.parametrize("options", [["--privileged"], ["--net", "host"], ["--pid", "host"]])

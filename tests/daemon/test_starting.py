@@ -201,6 +201,16 @@ def test_settings_that_are_refused_stop_the_start(start: Start, tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, "configuration OK\n")
 
 
+@pytest.mark.skipif(os.path.isdir("/run/systemd/system"), reason="needs a host whose init is not systemd")
+def test_the_driver_systemd_needs_systemd(start: Start) -> None:
+    """At once, and not at every start of a container."""
+    line = refusal(start("--exec-opt", "native.cgroupdriver=systemd"))
+    assert line == (
+        "docket daemon: native.cgroupdriver=systemd: this host was not booted with systemd: there is no /run/systemd/system: "
+        "use native.cgroupdriver=cgroupfs"
+    )
+
+
 def test_a_command_starts_an_engine_when_none_was_named(tmp_path: Path) -> None:
     """On the default socket, in a session of its own; the second command finds it. Namespaces keep it off the host."""
     script = f"""

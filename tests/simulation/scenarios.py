@@ -384,7 +384,21 @@ async def user_namespace(engine: Engine, bench: Bench) -> None:
     await create(engine, "mapped", mounts=mounts, ulimits=(Ulimit("nofile", 512, 1024),), oom_score_adj=500)
     await start(engine, "mapped")
     await execute(engine, "mapped", "true")
+    await create(engine, "borrower", ("true",), network="container:mapped", pid="container:mapped")
+    await start(engine, "borrower")
+    await settled(engine, "borrower")
     await ask(engine, "stop", "mapped", request=Stop(timeout_seconds=0))
+
+
+async def scope(engine: Engine, bench: Bench) -> None:
+    """A container whose cgroup systemd makes, where there is one, twice in a row; another one is left for the next engine."""
+    engine.settings = msgspec.structs.replace(engine.settings, cgroup_driver="systemd")
+    await create(engine, "scoped", resources=bench.resources())
+    await start(engine, "scoped")
+    await ask(engine, "restart", "scoped", request=Stop(timeout_seconds=0))
+    await create(engine, "short", ("true",), cgroup_parent="a-b.slice")
+    await start(engine, "short")
+    await settled(engine, "short")
 
 
 async def concurrent(engine: Engine, bench: Bench) -> None:
@@ -462,6 +476,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("first start", lambda engine, bench: trio.lowlevel.checkpoint(), first_start),
     Scenario("shared binds", _image, shared_binds),
     Scenario("user namespace", _image, user_namespace),
+    Scenario("scope of systemd", _image, scope),
     Scenario("checks", _running, checks),
     Scenario("concurrent jobs", _running, concurrent),
     Scenario("out of memory", _running, out_of_memory),

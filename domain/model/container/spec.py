@@ -53,6 +53,21 @@ class BlockIo(msgspec.Struct, frozen=True, omit_defaults=True):
     rate: int
 
 
+class HugepageLimit(msgspec.Struct, frozen=True):
+    """How much of huge pages of one size, such as ``2MB``, may be used and reserved."""
+
+    page_size: str
+    bytes: int
+
+
+class RdmaLimit(msgspec.Struct, frozen=True):
+    """Handles and objects of one RDMA device; None is not limited."""
+
+    device: str
+    handles: int | None = None
+    objects: int | None = None
+
+
 class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
     """Limits that a cgroup applies; zero and the empty string are "no limit asked for"."""
 
@@ -70,6 +85,8 @@ class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
     """-1 is unlimited."""
     blkio_weight: int = 0
     blkio: tuple[BlockIo, ...] = ()
+    hugepages: tuple[HugepageLimit, ...] = ()
+    rdma: tuple[RdmaLimit, ...] = ()
     oom_kill_disable: bool = False
 
 
@@ -151,6 +168,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     oom_score_adj: int = 0
     init: bool = False
     cgroup_parent: str = ""
+    cgroup_driver: str = "cgroupfs"
+    """``cgroupfs`` or ``systemd``: who makes its cgroup."""
 
     # Its life.
     auto_remove: bool = False

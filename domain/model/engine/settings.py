@@ -32,6 +32,8 @@ class EngineSettings(msgspec.Struct, frozen=True):
     """The user namespace of containers that do not ask for the host's."""
     cgroup_parent: str = ""
     """The control group above those of containers that do not say; empty is the engine's own."""
+    cgroup_driver: str = "cgroupfs"
+    """``cgroupfs``, or ``systemd`` for scopes of systemd's."""
 
     # How many recordings of kernel calls are kept.
     recordings_max_bytes: int = 64 << 20

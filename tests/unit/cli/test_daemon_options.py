@@ -116,6 +116,10 @@ def test_unknown_keys_are_all_named(tmp_path: Path) -> None:
         ({"log-retention-events": -1}, "log-retention-events must be 0 or more, not -1: 0 keeps all"),
         ({"log-retention-days": "7"}, "log-retention-days must be a number of days"),
         ({"log-retention-size": "x"}, "invalid size: 'x'"),
+        ({"exec-opts": ["native.cgroupdriver=none"]}, "native.cgroupdriver option none is invalid: use cgroupfs or systemd"),
+        ({"exec-opts": ["x"]}, "unable to parse exec-opt 'x'"),
+        ({"exec-opts": ["a=b"]}, "invalid exec-opt 'a'"),
+        ({"exec-opts": ["native.cgroupdriver=systemd"], "cgroup-parent": "/a"}, "cgroup-parent for systemd cgroup should be"),
         ({"shutdown-timeout": -1}, "invalid shutdown timeout -1"),
     ],
 )

@@ -21,10 +21,12 @@ EXAMPLES: tuple[op.AnyOperation, ...] = (
     op.WriteFile("/run/docket/x/f", "text"),
     op.Unlink("/run/docket/x/f"),
     op.RemoveDirectory("/run/docket/x"),
+    op.StartScope("/sys/fs/cgroup/system.slice/docket-x.scope", "docket-x.scope", "system.slice"),
     op.CreateCgroup("/sys/fs/cgroup/docket/x", ("pids",)),
     op.WriteCgroup("/sys/fs/cgroup/docket/x", "pids.max", "5"),
     op.AttachDeviceFilter("/sys/fs/cgroup/docket/x", "twAAAAEAAACVAAAAAAAAAA=="),
     op.JoinNamespaces(1, 1, ("pid",)),
+    op.JoinUsers(1, 1),
     op.HoldOverlay(("/var/lib/docket/layers/1",), "/tmp", "/etc", _MAPS, _MAPS),
     op.Clone(("mount", "uts", "net"), "/sys/fs/cgroup/docket/x"),
     op.HoldTree("/etc", True, "rshared"),
@@ -132,7 +134,8 @@ def test_s15_a_process_that_started_at_another_time_is_not_joined(stage: Stage) 
 
 def test_rights_that_are_gone_are_missed(stage: Stage) -> None:
     """Without CAP_SETPCAP no bounding set is dropped; a user that is no root has no CAP_SYS_ADMIN for a filter."""
-    for operation in EXAMPLES[:33]:
+    resolved = next(number for number, each in enumerate(EXAMPLES) if isinstance(each, op.ResolveUser))
+    for operation in EXAMPLES[: resolved + 1]:
         stage.interpreter.perform(operation, stage.task)
     stage.interpreter.perform(op.SetUser(), stage.task)
     assert stage.errno(op.DropBounding(1)) == EPERM

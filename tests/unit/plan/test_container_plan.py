@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -10,11 +12,11 @@ from hypothesis import strategies as st
 from docket.domain.confinement.id_maps import IdMapping, IdMaps
 from docket.domain.confinement.masks import MASKED_PATHS, READONLY_PATHS
 from docket.domain.errors import Rejected
-from docket.domain.model.container.spec import ContainerSpec, MountSpec, Resources
+from docket.domain.model.container.spec import ContainerSpec, HugepageLimit, MountSpec, RdmaLimit, Resources
 from docket.domain.plan import cgroup
 from docket.domain.plan import operations as op
 from docket.domain.plan.container import Confinement, Surroundings, container_plan, exec_plan
-from docket.domain.plan.settings import Places
+from docket.domain.plan.settings import Peers, Places
 from docket.domain.ports import HostFacts, ProcessIdentity
 
 HOST = HostFacts(
@@ -121,6 +123,10 @@ def test_a_limit_without_its_controller_is_refused_with_the_reason() -> None:
         (Resources(cpu_quota_us=5000, cpu_period_us=10_000), "cpu.max", "5000 10000"),
         (Resources(cpu_shares=1024), "cpu.weight", "39"),
         (Resources(pids_limit=-1), "pids.max", "max"),
+        (Resources(hugepages=(HugepageLimit("2MB", 64 << 20),)), "hugetlb.2MB.max", "67108864"),
+        (Resources(hugepages=(HugepageLimit("1GB", 0),)), "hugetlb.1GB.rsvd.max", "0"),
+        (Resources(rdma=(RdmaLimit("mlx5_0", 2),)), "rdma.max", "mlx5_0 hca_handle=2 hca_object=max"),
+        (Resources(rdma=(RdmaLimit("a", 0, 9), RdmaLimit("b", None, 7))), "rdma.max", "b hca_handle=max hca_object=7"),
     ],
 )
 def test_limits_become_cgroup_files(resources: Resources, file: str, value: str) -> None:
@@ -192,3 +198,52 @@ def test_a_time_namespace_where_the_kernel_has_them() -> None:
         joining = exec_plan(ProcessIdentity(1, 2, "b"), spec, "", "/", None, "", Confinement(0), host)
         joined = next(each for each in joining.inside if isinstance(each, op.JoinNamespaces))
         assert ("time" in joined.namespaces) is has
+
+
+@pytest.mark.parametrize(
+    ("resources", "facts", "reason"),
+    [
+        (
+            Resources(hugepages=(HugepageLimit("2MB", 0),)),
+            {},
+            "hugetlb.2MB.max as asked: the kernel offers no hugetlb controller",
+        ),
+        (
+            Resources(hugepages=(HugepageLimit("4MB", 0),)),
+            {"controllers": ("hugetlb",)},
+            "no huge pages of that size: it has 2MB",
+        ),
+        (Resources(rdma=(RdmaLimit("x", 0),)), {}, "rdma.max as asked: the kernel offers no rdma controller"),
+        (Resources(rdma=(RdmaLimit("x", 0),)), {"controllers": ("rdma",)}, "no RDMA device x: it has none"),
+    ],
+)
+def test_what_the_host_has_not_cannot_be_limited(resources: Resources, facts: dict[str, Any], reason: str) -> None:
+    """The controller, the page size, the device: refused when the container is created."""
+    host = msgspec.structs.replace(HOST, huge_page_sizes=("2MB",), **facts)
+    with pytest.raises(Rejected, match=reason):
+        cgroup.check(resources, host)
+
+
+def test_controllers_of_few_are_enabled_for_who_asks() -> None:
+    """hugetlb and rdma are not handed on to containers without such limits: systemd, for one, does not count with them."""
+    host = msgspec.structs.replace(HOST, controllers=("pids", "hugetlb", "rdma"))
+    assert cgroup.prepare("/g", Resources(), host)[0] == op.CreateCgroup("/g", ("pids",))
+    asked = Resources(hugepages=(HugepageLimit("2MB", 0),), rdma=(RdmaLimit("x", 0),))
+    assert cgroup.prepare("/g", asked, host)[0] == op.CreateCgroup("/g", ("pids", "hugetlb", "rdma"))
+
+
+@pytest.mark.parametrize("kind", ["network", "pid", "ipc"])
+def test_who_joins_a_namespace_joins_the_users_it_belongs_to(kind: str) -> None:
+    """Without a user namespace of its own there is nothing to map; without mapped ids nobody's users are joined."""
+    maps = (IdMapping(0, 100_000, 65_536),)
+    lender = ProcessIdentity(7, 70, "boot")
+    peers = Peers(**{kind: lender})
+    around = Surroundings(HOST, PLACES, ("/l",), Confinement(0), peers)
+    spec = ContainerSpec(command=("true",), id_maps=IdMaps(maps, maps), **{kind: "container:x"})
+    plan = container_plan("c" * 64, spec, around)
+    assert plan.prepare[-1] == op.JoinUsers(7, 70)
+    assert "user" not in plan.process.namespaces
+    assert not any(isinstance(each, op.WriteIdMaps) for each in plan.settle)
+    assert any(isinstance(each, op.BecomeRoot) for each in plan.inside)
+    plain = container_plan("c" * 64, msgspec.structs.replace(spec, id_maps=None), around)
+    assert not any(isinstance(each, op.JoinUsers) for each in plain.prepare)
