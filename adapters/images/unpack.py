@@ -295,8 +295,10 @@ class Unpacker:
         for path, mtime_ns in self._directory_times.items():
             try:
                 descriptor = self.tree.lookup(path) if path else os.dup(self.tree.root)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # replaced by a later member
+            except OSError as error:
+                if error.errno in _BLAMED:
+                    continue  # replaced by a later member
+                raise
             try:
                 os.utime(descriptor, ns=(mtime_ns, mtime_ns))
             finally:

@@ -1,1 +1,1 @@
-"""The launcher: forks a shim for each start."""
+"""The launcher: forks a shim for each start of a container."""

@@ -1,8 +1,8 @@
 """`LinuxKernel`: the kernel port on the real kernel, from the daemon's side.
 
-It starts the launcher, talks to one shim per process (`docket.kernel.shim.main` has the messages), and does the little that needs
-no shim itself: signals by pidfd, the freezer, undos after the end. Nothing here is asked of a process whose identity (pid and
-start time in this boot) was not checked (S15).
+It starts the launcher, talks to a shim about each process (`docket.kernel.shim.keeper` has the messages), and does the little
+that needs no shim itself: signals by pidfd, the freezer, undos after the end. Nothing here is asked of a process whose identity
+(pid and start time in this boot) was not checked (S15).
 """
 
 from __future__ import annotations

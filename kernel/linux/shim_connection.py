@@ -1,4 +1,4 @@
-"""The daemon's end of one shim's control socket; `docket.kernel.shim.main` has the messages."""
+"""The daemon's end of one keeper's control socket; `docket.kernel.shim.keeper` has the messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MESSAGE = 262_144
 
 
 class ShimConnection:
-    """The daemon's end of one shim's control socket."""
+    """What the daemon knows of one process that a shim keeps."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection

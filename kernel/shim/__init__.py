@@ -1,1 +1,1 @@
-"""The shim: one per container or exec. It owns the process's streams and end, and outlives the daemon."""
+"""The shim, one per container: it owns streams and ends of the first process and of execs, and outlives the daemon."""

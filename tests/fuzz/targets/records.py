@@ -160,6 +160,8 @@ def _mutate_log(mixer: Mixer, data: bytes) -> bytes:
 
 def _change(mixer: Mixer, lines: list[Any]) -> None:
     """One line: an event's data, a column, a line of a recording; or lines dropped, repeated and moved."""
+    if not lines:
+        return
     dice, at = mixer.dice, mixer.dice.randrange(len(lines))
     line = lines[at]
     match dice.randrange(8):
