@@ -115,6 +115,11 @@ class Oracle:
         }
 
 
+def descriptors_of(pid: int) -> list[str]:
+    """What a process holds open, without the numbers that tell sockets and pipes apart; sorted."""
+    return sorted(file.partition(":[")[0] for file in _files(f"/proc/{pid}/fd"))
+
+
 def _files(directory: str) -> list[str]:
     """What a process's descriptors are; nothing of one that has ended."""
     try:

@@ -179,7 +179,7 @@ class RealWorld:
         bench = RealBench(self.root)
         async with self._open_engine(bench) as engine:
             await recover(engine)
-            engine.spawn(sweep_later, engine)
+            await sweep_later(engine)  # the daemon does not wait for it; here what it may append is to belong to this life
             await body(engine, bench)
 
     @asynccontextmanager
