@@ -22,7 +22,7 @@ from docket.kernel.linux.kernel import LinuxKernel
 pytestmark = pytest.mark.root
 
 _PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from docket.kernel.shim.keeper import Keeper; Keeper.BIRTH_SECONDS = 0.3; "
+    "import sys; sys.path.insert(0, sys.argv[1]); from docket.kernel.shim.keeper import Keeper; Keeper.BIRTH_SECONDS = 1.0; "
     "from docket.kernel.launcher.main import main; main(int(sys.argv[2]))"
 )
 
@@ -91,13 +91,16 @@ async def test_an_exec_that_hangs_is_given_up_and_its_container_goes_on(
         launched = await kernel.launch(box)
         shim = _parent(launched.identity.pid)
         hanging = _beside(tmp_path, "hanging", op.WriteFile(f"{tmp_path}/fifo", "x"))
-        with pytest.raises(Unavailable, match=r"longer than 0\.3 s"):
+        with pytest.raises(Unavailable, match=r"longer than 1 s"):
             await kernel.launch(hanging)
         beside = _beside(tmp_path, "next")
-        await kernel.launch(beside)
-        assert (await kernel.exited("next")).code == 0
-        await kernel.release("next", beside.directory, beside.exit_file, ())
-        assert _children(shim) == [str(launched.identity.pid)]  # what was given up is buried, not only dead
+        with trio.fail_after(20):
+            while True:
+                await kernel.launch(beside)
+                assert (await kernel.exited("next")).code == 0
+                await kernel.release("next", beside.directory, beside.exit_file, ())
+                if _children(shim) == [str(launched.identity.pid)]:
+                    break  # what was given up is buried, not only dead: at the next end after its own
         await kernel.signal("box", launched.identity, signal.SIGKILL)
         assert (await kernel.exited("box")).code == 137
         await kernel.release("box", box.directory, box.exit_file, ())
