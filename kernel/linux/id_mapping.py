@@ -97,6 +97,14 @@ def _overlay_of(trees: list[int], upperdir: str, workdir: str, root: tuple[int, 
         _mount_in_helper(trees, upperdir, workdir, root, theirs)
     os.close(pidfd)
     theirs.close()
+    return answer_of_helper(ours, pid)
+
+
+def answer_of_helper(ours: _socket.socket, pid: int) -> int:
+    """The descriptor that a helper process sent before it ended, or what failed there, as ``syscall TAB errno TAB path``.
+
+    Closes the socket and reaps the helper. Raises `SyscallError`.
+    """
     try:
         message, ancillary, _, _ = ours.recvmsg(4096, 64)
     finally:

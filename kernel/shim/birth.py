@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 
 from docket.kernel.linux import abi, host, process, syscalls
 from docket.kernel.linux.context import Context
+from docket.kernel.linux.id_mapping import answer_of_helper
 from docket.kernel.linux.interpreter import Operation, perform
 from docket.kernel.linux.syscalls import SyscallError
 
@@ -261,7 +262,7 @@ def _clone_among_users(peer: int, flags: int, cgroup: int | None) -> tuple[int, 
                 syscalls.setns(peer, abi.NAMESPACES["user"])
                 pid, pidfd = syscalls.clone3(flags, cgroup, sibling=True)
             except SyscallError as error:
-                theirs.send(f"{error.syscall}\t{error.errno}".encode())
+                theirs.send(f"{error.syscall}\t{error.errno}\t".encode())
                 os._exit(0)
             if pid == 0:
                 ours.close()
@@ -272,17 +273,9 @@ def _clone_among_users(peer: int, flags: int, cgroup: int | None) -> tuple[int, 
             os._exit(1)
         os._exit(0)
     theirs.close()
-    try:
-        message, ancillary, _, _ = ours.recvmsg(256, 64)
-    finally:
-        ours.close()
-        os.waitpid(helper, 0)
-    for _, _, data in ancillary:
-        pidfd = int.from_bytes(data[:4], "little")
-        told = host.read_small_file(f"/proc/self/fdinfo/{pidfd}")
-        return int(told[told.index("Pid:") + 4 :].split(None, 1)[0]), pidfd
-    syscall, errno = message.decode().split("\t") if message else ("clone3", str(EPIPE))
-    raise SyscallError(syscall, int(errno))
+    pidfd = answer_of_helper(ours, helper)
+    told = host.read_small_file(f"/proc/self/fdinfo/{pidfd}")
+    return int(told[told.index("Pid:") + 4 :].split(None, 1)[0]), pidfd
 
 
 def _line(index: int, duration_ns: int, error: SyscallError | None) -> str:

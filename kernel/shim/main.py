@@ -115,20 +115,21 @@ class Shim:
             ]
             for descriptor, mask, watch in ready:
                 if watch is not None and self._watched.get(descriptor) is watch:
-                    self._call(watch, mask, first)
+                    self._call(first, watch.keeper, watch.handler, mask)
         for keeper in list(self._keepers):
-            keeper.balance()
-            if keeper.finished:
-                self._keepers.remove(keeper)
-                keeper.end()
+            self._call(first, keeper, keeper.balance)
+        for keeper in [keeper for keeper in self._keepers if keeper.finished]:
+            self._keepers.remove(keeper)
+            keeper.end()
 
-    def _call(self, watch: _Watch, mask: int, first: Keeper) -> None:
+    def _call(self, first: Keeper, keeper: Keeper, action: Callable[..., None], *arguments: int) -> None:
+        """What fails for one keeper breaks that one, and the whole shim only when it is the first."""
         try:
-            watch.handler(mask)
+            action(*arguments)
         except Exception as error:
-            if watch.keeper is first:
+            if keeper is first:
                 raise
-            self._break(watch.keeper, error)
+            self._break(keeper, error)
 
     def _patience(self) -> float | None:
         deadlines = [keeper.deadline for keeper in self._keepers if keeper.deadline]

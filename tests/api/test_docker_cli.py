@@ -155,6 +155,15 @@ def test_the_past_is_there_to_look_at(daemon: Daemon) -> None:
     _docket(daemon, "audit", "verify")
 
 
+def test_images_that_are_gone_are_there_to_look_at(daemon: Daemon) -> None:
+    """`images --at` shows a name that was taken away since."""
+    daemon.out("tag", "docket/base", "bygone:1")
+    position = max(entry["position"] for entry in _log_of(daemon))
+    daemon.out("rmi", "bygone:1")
+    assert "bygone" not in _docket(daemon, "images")
+    assert "bygone" in _docket(daemon, "images", "--at", str(position))
+
+
 def test_events_are_told_in_dockers_words(daemon: Daemon) -> None:
     """create, start, die with its exit code, destroy: once each and in order."""
     since = str(int(time.time()) - 1)

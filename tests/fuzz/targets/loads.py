@@ -18,6 +18,7 @@ from typing import Any
 from tests.fuzz.mutation import Mixer, mutate_bytes, mutate_json_text
 from tests.fuzz.targets import Target
 from tests.fuzz.targets.archives import _mutate as mutate_archive
+from tests.tars import tar_of
 
 from docket.adapters.images.archive_reading import ImageArchive
 from docket.adapters.images.content_store import ContentStore
@@ -38,16 +39,6 @@ _LIMITS = TarLimits(members=200, total_bytes=1 << 21, extension_bytes=1 << 16)
 _BLOBS = "blobs/sha256/"
 
 
-def _written(files: dict[str, bytes]) -> bytes:
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return raw.getvalue()
-
-
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -58,7 +49,7 @@ def _described(media_type: str, data: bytes, **more: Any) -> dict[str, Any]:
 
 def _archives() -> list[bytes]:
     """One image in each of the formats, and in both."""
-    layer = _written({"file": b"hello"})
+    layer = tar_of({"file": b"hello"})
     rootfs = {"type": "layers", "diff_ids": [f"sha256:{_digest(layer)}"]}
     config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"]}, "rootfs": rootfs}).encode()
     layers = [_described("application/vnd.oci.image.layer.v1.tar", layer)]
@@ -73,9 +64,9 @@ def _archives() -> list[bytes]:
     blobs = {_BLOBS + _digest(each): each for each in (layer, config, manifest)}
     both = json.dumps([{"Config": _BLOBS + _digest(config), "Layers": [_BLOBS + _digest(layer)], "RepoTags": None}]).encode()
     return [
-        _written({"l/layer.tar": layer, "c.json": config, "manifest.json": entries, "repositories": b"{}"}),
-        _written({**oci, **blobs}),
-        _written({**blobs, **oci, "manifest.json": both}),
+        tar_of({"l/layer.tar": layer, "c.json": config, "manifest.json": entries, "repositories": b"{}"}),
+        tar_of({**oci, **blobs}),
+        tar_of({**blobs, **oci, "manifest.json": both}),
     ]
 
 
@@ -116,7 +107,7 @@ def _mutate(mixer: Mixer, data: bytes) -> bytes:
         before, after = _digest(old).encode(), _digest(new).encode()
         found = {each: content.replace(before, after) for each, content in found.items()}
         found[_BLOBS + after.decode()] = new
-    return _written({each: content for each, content in found.items() if "\0" not in each})
+    return tar_of({each: content for each, content in found.items() if "\0" not in each})
 
 
 # Registries

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.oci_schemas import layout_problems, originals, problems
+from tests.tars import tar_of
 
 from docket.adapters.images.archive_writing import write_archive
 from docket.adapters.images.committer import ImageCommitter
@@ -109,15 +110,10 @@ async def test_a_docker_archive_is_given_a_manifest(writers: Writers) -> None:
     """It has none of its own: the one that docket writes for it is OCI's."""
     files = writers.saved(writers.imported())
     del files["index.json"], files["oci-layout"]
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
+    archive = tar_of(files)
 
     async def chunks() -> Any:
-        yield buffer.getvalue()
+        yield archive
 
     ingest = ImageIngest(writers.store, writers.layers)
     (loaded,) = await load_archive(writers.store, ingest, chunks(), lambda diff_id, current, total: None, TarLimits())
